@@ -1,0 +1,2 @@
+"""innerloop."""
+__version__ = "0.1.0"
