@@ -1,1 +1,1 @@
-"""."""
+"""From rows to findings: summaries with their uncertainty, as tidy frames."""

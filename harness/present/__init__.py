@@ -1,1 +1,1 @@
-"""."""
+"""From findings to what a person reads: tables and plots."""

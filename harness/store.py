@@ -1,0 +1,430 @@
+"""The run folder: rows that survive a crash, a manifest, and the tables derived from them.
+
+Only the standard library is loaded here; pandas is imported by the functions that build frames.
+"""
+
+import contextlib
+import errno
+import json
+import math
+import os
+import tempfile
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from harness.errors import UsageError, nearest
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+RESULTS = Path("results")
+
+# What a cell was run for. A point that fails leaves one row under the first of its measure's names.
+HEADLINES: dict[str, tuple[str, ...]] = {
+    "accuracy": ("accuracy", "loss"),
+    "gradient": ("rel_error_unrolled", "rel_error_implicit"),
+    "memory": ("peak_bytes",),
+    "time": ("step_seconds",),
+}
+STATUSES = ("ok", "oom", "timeout", "diverged", "error", "skipped", "interrupted")
+FAILURES = frozenset({"oom", "timeout", "diverged", "error"})
+
+
+class StoreError(Exception):
+    """The run folder could not be written: one sentence for the user. Exit code 1."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One observation. A value that is not finite becomes None, and its status `diverged` if it said `ok`."""
+
+    run_id: str
+    cell_id: str
+    attempt: int
+    suite: str
+    workload: str
+    method: str
+    settings: dict[str, Any] = field(default_factory=dict)
+    inner_steps: int
+    seed: int
+    repeat: int = 0
+    measure: str
+    metric: str
+    value: float | None
+    unit: str
+    status: str = "ok"
+    detail: str = ""
+
+    def __post_init__(self) -> None:
+        if self.value is not None and not math.isfinite(self.value):
+            object.__setattr__(self, "detail", self.detail or f"{self.metric} was {float(self.value)}")
+            object.__setattr__(self, "value", None)
+            if self.status == "ok":
+                object.__setattr__(self, "status", "diverged")
+
+    def to_json(self) -> str:
+        value = None if self.value is None else float(self.value)
+        return _dumps(vars(self) | {"settings": self.settings_json, "value": value}, sort_keys=False)
+
+    @property
+    def settings_json(self) -> str:
+        """Sorted, and without `inner_steps`, which has a column of its own."""
+        return _dumps({name: value for name, value in self.settings.items() if name != "inner_steps"})
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> Self:
+        """Keys of a newer schema are ignored. Raises ValueError or TypeError for what is no row."""
+        record = json.loads(text)
+        if not isinstance(record, dict):
+            raise ValueError("a row is a JSON object")
+        settings = record.get("settings", {})
+        record["settings"] = json.loads(settings) if isinstance(settings, str) else settings
+        if not isinstance(record["settings"], dict):
+            raise ValueError("settings are a JSON object")
+        return cls(**{name: record[name] for name in _ROW_FIELDS if name in record})
+
+    @property
+    def is_headline(self) -> bool:
+        """Whether this row says how its point fared; rows of an unknown measure all do."""
+        return self.metric in HEADLINES.get(self.measure, (self.metric,))
+
+
+_ROW_FIELDS = tuple(f.name for f in fields(Row))
+
+
+@dataclass(frozen=True, kw_only=True)
+class CellRecord:
+    """How the last attempt of a cell ended."""
+
+    cell_id: str
+    attempt: int
+    statuses: frozenset[str]  # of all its rows
+    headline_statuses: frozenset[str]  # of the rows that `--retry` looks at
+
+    @property
+    def failed(self) -> bool:
+        return bool(self.headline_statuses & FAILURES)
+
+    @property
+    def interrupted(self) -> bool:
+        """An interrupted cell counts as missing: a resume runs it again as attempt + 1."""
+        return "interrupted" in self.statuses
+
+
+class RunFolder:
+    """`results/<suite>-<plan id>/`. One process writes (see `lock`), anyone reads."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.rows_path = path / "rows.jsonl"
+        self.manifest_path = path / "manifest.json"
+        self.environment_path = path / "environment.json"
+        self.lock_path = path / ".lock"
+        self.cells_path = path / "cells"
+        self.tables_path = path / "tables"
+        self.plots_path = path / "plots"
+        self.parquet_path = path / "rows.parquet"
+        self._tail_is_clean = False
+
+    @classmethod
+    def create(cls, path: Path | str) -> Self:
+        """Make the folder, or take up a run that is there; a folder of something else is refused."""
+        folder = cls(Path(path))
+        try:
+            folder.path.mkdir(parents=True, exist_ok=True)
+        except OSError as failure:
+            raise UsageError(f"{path} cannot be made a run folder: {failure.strerror}.") from failure
+        others = [p for p in folder.path.iterdir() if not p.name.endswith(".tmp")]
+        if others and not folder.is_run() and not folder.lock_path.exists():
+            raise UsageError(f"{path} is not empty and is no run folder; give --out a new folder.")
+        return folder
+
+    @classmethod
+    def open(cls, path: Path | str) -> Self:
+        """A run that exists. Raises UsageError for anything else."""
+        folder = cls(Path(path))
+        if not folder.is_run():
+            raise UsageError(f"{path} is not a run folder: it has no manifest.json.")
+        return folder
+
+    def is_run(self) -> bool:
+        return self.manifest_path.is_file() or self.rows_path.is_file()
+
+    def cell_folder(self, cell_id: str) -> Path:
+        """The cell's own folder (parts, log, samples, checkpoints), made on first use."""
+        path = self.cells_path / cell_id
+        path.mkdir(parents=True, exist_ok=True)
+        return path
+
+    # Writing
+
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the folder for this process. Raises UsageError naming the process that has it."""
+        import fcntl  # POSIX only; reading a run works elsewhere too
+
+        handle = os.open(self.lock_path, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                holder = os.pread(handle, 32, 0).decode(errors="replace").strip()
+                who = f"process {holder}" if holder else "another process"
+                raise UsageError(f"{self.path} is in use by {who}; wait for it or use --out.") from None
+            os.ftruncate(handle, 0)
+            os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
+            try:
+                yield
+            finally:
+                os.ftruncate(handle, 0)
+        finally:
+            os.close(handle)  # which releases the lock; the file stays, for removing it would race
+
+    def recover(self) -> int:
+        """Cut what follows the last closed cell: a torn line, an unclosed cell. Returns the bytes cut."""
+        for leftover in (*self.path.glob(".*.tmp"), *self.tables_path.glob(".*.tmp")):
+            leftover.unlink(missing_ok=True)
+        self._tail_is_clean = True
+        if not self.rows_path.exists():
+            return 0
+        end = position = 0
+        with self.rows_path.open("r+b") as file:
+            for line in file:
+                position += len(line)
+                if _closing(line) is not None:
+                    end = position
+            if position > end:
+                file.truncate(end)
+                os.fsync(file.fileno())
+        return position - end
+
+    def append_cell(self, cell_id: str, attempt: int, rows: Iterable[Row]) -> None:
+        """Write the rows of a cell and its closing line, all or nothing, durably. Raises StoreError."""
+        rows = list(rows)
+        if any((row.cell_id, row.attempt) != (cell_id, attempt) for row in rows):
+            raise ValueError(f"rows of another cell or attempt were given to cell {cell_id}")
+        closing = _dumps({"cell_done": cell_id, "attempt": attempt}, sort_keys=False)
+        data = "".join(f"{line}\n" for line in (*(row.to_json() for row in rows), closing)).encode()
+        if not self._tail_is_clean:
+            self.recover()
+        is_new = not self.rows_path.exists()
+        try:
+            handle = os.open(self.rows_path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        except OSError as failure:
+            raise self._refusal(self.rows_path, failure) from failure
+        try:
+            before = os.fstat(handle).st_size
+            self._tail_is_clean = False
+            try:
+                _write_all(handle, data)
+                os.fsync(handle)
+            except BaseException as failure:
+                with contextlib.suppress(OSError):
+                    os.ftruncate(handle, before)
+                    os.fsync(handle)
+                    self._tail_is_clean = True
+                if isinstance(failure, OSError):
+                    raise self._refusal(self.rows_path, failure) from failure
+                raise
+            self._tail_is_clean = True
+        finally:
+            os.close(handle)
+        if is_new:
+            _sync_folder(self.path)
+
+    def write_manifest(self, manifest: dict[str, Any]) -> None:
+        self._write_json(self.manifest_path, manifest)
+
+    def write_environment(self, environment: dict[str, Any]) -> None:
+        self._write_json(self.environment_path, environment)
+
+    def _write_json(self, path: Path, content: dict[str, Any]) -> None:
+        try:
+            replace_file(path, _dumps(content, sort_keys=False, indent=2) + "\n")
+        except OSError as failure:
+            raise self._refusal(path, failure) from failure
+
+    def _refusal(self, path: Path, failure: OSError) -> StoreError:
+        return StoreError(
+            f"{path} could not be written ({failure.strerror}); what was finished is kept: "
+            "make room and issue the same command again to resume."
+        )
+
+    # Reading
+
+    def manifest(self) -> dict[str, Any]:
+        return _read_json(self.manifest_path)
+
+    def environment(self) -> dict[str, Any]:
+        """What the machine was; empty where it was never written."""
+        return _read_json(self.environment_path) if self.environment_path.exists() else {}
+
+    def finished(self) -> dict[str, CellRecord]:
+        """The last attempt of each closed cell, in the order of closing, whichever plan it was made for.
+
+        Interrupted cells are here too, for their attempt number: ask `.interrupted`.
+        """
+        return {
+            cell_id: CellRecord(
+                cell_id=cell_id,
+                attempt=attempt,
+                statuses=frozenset(row.status for row in rows),
+                headline_statuses=frozenset(row.status for row in rows if row.is_headline),
+            )
+            for cell_id, (attempt, rows) in self._last_attempts().items()
+        }
+
+    def rows(self) -> list[Row]:
+        """The rows of the last attempt of each closed cell."""
+        return [row for _, rows in self._last_attempts().values() for row in rows]
+
+    def _last_attempts(self) -> dict[str, tuple[int, list[Row]]]:
+        cells: dict[str, tuple[int, list[Row]]] = {}
+        for cell_id, attempt, rows in self._closed_cells():
+            if cell_id not in cells or attempt >= cells[cell_id][0]:
+                cells[cell_id] = (attempt, rows)
+        return cells
+
+    def _closed_cells(self) -> Iterator[tuple[str, int, list[Row]]]:
+        """Skips a cell that holds a line it cannot read: it is run again rather than half believed."""
+        if not self.rows_path.exists():
+            return
+        rows: list[Row] = []
+        readable = True
+        with self.rows_path.open("rb") as file:
+            for line in file:
+                closing = _closing(line)
+                if closing is None:
+                    try:
+                        rows.append(Row.from_json(line))
+                    except TypeError:
+                        pass  # a JSON object that is no row: a newer schema's
+                    except ValueError:
+                        readable = False
+                    continue
+                cell_id, attempt = closing
+                if readable:
+                    yield cell_id, attempt, [r for r in rows if (r.cell_id, r.attempt) == closing]
+                rows, readable = [], True
+
+    def derive_tables(self, frame: "pd.DataFrame | None" = None) -> list[Path]:
+        """Rebuild `rows.parquet` and one tidy `tables/<measure>.csv` a measure from the rows (or `frame`)."""
+        from harness.frame import load_frame
+
+        frame = load_frame(self.path) if frame is None else frame
+        self.tables_path.mkdir(exist_ok=True)
+        contents = {self.parquet_path: frame.to_parquet(index=False)}
+        for measure, part in frame.groupby("measure", sort=True):
+            table = part.dropna(axis="columns", how="all").to_csv(index=False, lineterminator="\n")
+            contents[self.tables_path / f"{measure}.csv"] = table.encode()
+        try:
+            for path, content in contents.items():
+                replace_file(path, content)
+        except OSError as failure:
+            raise self._refusal(path, failure) from failure
+        return list(contents)
+
+
+def find_run(text: str) -> Path:
+    """What a RUN argument means: a path, or the name (or its unique beginning) of a run in `results/`."""
+    path = Path(text)
+    if path.is_dir() and RunFolder(path).is_run():
+        return path
+    runs = {p.name: p for p in sorted(RESULTS.glob("*")) if p.is_dir() and RunFolder(p).is_run()}
+    if text in runs:
+        return runs[text]
+    matches = [name for name in runs if text and name.startswith(text)]
+    if len(matches) == 1:
+        return runs[matches[0]]
+    if matches:
+        raise UsageError(
+            f"run '{text}' is not unique: it may be {' or '.join(matches)}; give more of its name."
+        )
+    if path.is_dir():
+        raise UsageError(f"{text} is not a run folder: it has no manifest.json.")
+    if not runs:
+        raise UsageError(
+            f"run '{text}' was not found: there is no run in {RESULTS}/; make one with `innerloop run`."
+        )
+    raise UsageError(f"run '{text}' was not found; {nearest(text, runs, 'runs in results/')}")
+
+
+def load_frame(path: "Path | str | RunFolder", *, every: bool = False) -> "pd.DataFrame":
+    """See `harness.frame.load_frame`, which this defers to: pandas takes a second to import."""
+    from harness import frame
+
+    return frame.load_frame(path, every=every)
+
+
+def replace_file(path: Path, content: str | bytes) -> None:
+    """Write a file so that a crash leaves either the old one or the new one. Raises OSError."""
+    data = content.encode() if isinstance(content, str) else content
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    try:
+        try:
+            os.fchmod(handle, 0o644)
+            _write_all(handle, data)
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+    _sync_folder(path.parent)
+
+
+def _write_all(handle: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        written = os.write(handle, view)
+        if not written:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        view = view[written:]
+
+
+def _sync_folder(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _closing(line: bytes) -> tuple[str, int] | None:
+    """The cell and attempt that a line closes; None for a row, and for a line whose newline never came."""
+    if b'"cell_done"' not in line or not line.endswith(b"\n"):
+        return None
+    try:
+        record = json.loads(line)
+        return str(record["cell_done"]), int(record.get("attempt", 1))
+    except (ValueError, TypeError, KeyError):
+        return None
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        return json.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise UsageError(f"{path.parent} is not a run folder: it has no {path.name}.") from None
+    except ValueError as failure:
+        raise UsageError(f"{path} is not JSON ({failure}); run into a new folder with --out.") from failure
+
+
+def _dumps(content: Any, *, sort_keys: bool = True, indent: int | None = None) -> str:
+    return json.dumps(_plain(content), sort_keys=sort_keys, indent=indent, allow_nan=False)
+
+
+def _plain(content: Any) -> Any:
+    """JSON has no infinity: it is kept as text. Numbers of other libraries become Python's."""
+    if isinstance(content, dict):
+        return {str(key): _plain(value) for key, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [_plain(value) for value in content]
+    if isinstance(content, str | bool | int) or content is None:
+        return content
+    if isinstance(content, float):
+        return float(content) if math.isfinite(content) else str(content)
+    return _plain(content.item()) if hasattr(content, "item") else str(content)
