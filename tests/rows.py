@@ -1,0 +1,133 @@
+"""Synthetic runs whose right answers are known: five methods with costs like those measured on conv4."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from harness.store import Row, RunFolder
+
+MIB = 2**20
+GLYPHS = "glyphs[shots=1,ways=20]"
+METHODS = ("maml", "fomaml", "reptile", "imaml-gd", "imaml-hf")
+BASELINE = 12 * MIB
+MIB_A_STEP = {"maml": 26.35, "fomaml": 0.0, "reptile": 0.0, "imaml-gd": 0.0, "imaml-hf": 0.0}
+FLAT_MIB = {"maml": 40.0, "fomaml": 61.0, "reptile": 48.0, "imaml-gd": 74.0, "imaml-hf": 96.0}
+SECONDS = {"maml": (0.021, 0.034), "fomaml": (0.012, 0.0135), "reptile": (0.004, 0.0132),
+           "imaml-gd": (0.13, 0.0138), "imaml-hf": (0.03, 0.16)}  # fmt: skip
+ACCURACY = {"maml": 0.83, "fomaml": 0.79, "reptile": 0.72, "imaml-gd": 0.80, "imaml-hf": 0.845}
+SETTINGS: dict[str, dict[str, Any]] = {
+    "maml": {"inner_lr": 0.1, "lam": 0.0},
+    "fomaml": {"inner_lr": 0.1},
+    "reptile": {"inner_lr": 0.1},
+    "imaml-gd": {"inner_lr": 0.1, "lam": 2.0, "cg_steps": 5},
+    "imaml-hf": {"lam": 2.0, "cg_steps": 5},
+}
+
+
+def row(**changes: Any) -> Row:
+    """A memory row of maml, with changes."""
+    values: dict[str, Any] = {
+        "run_id": "synthetic",
+        "cell_id": "cell",
+        "attempt": 1,
+        "suite": "quick",
+        "workload": GLYPHS,
+        "method": "maml",
+        "settings": {"lam": 0.0},
+        "inner_steps": 4,
+        "seed": 0,
+        "repeat": 0,
+        "measure": "memory",
+        "metric": "peak_bytes",
+        "value": 1.0 * MIB,
+        "unit": "bytes",
+    }
+    return Row(**(values | changes))
+
+
+def memory_cell(method: str, steps: int, *, budget_mib: float = float("inf"), **changes: Any) -> list[Row]:
+    """Peak = baseline + constant + slope x steps, exactly; `oom` above the budget."""
+    cell = {"cell_id": f"memory-{method}-{steps}", "method": method, "settings": SETTINGS[method]}
+    point = cell | {"inner_steps": steps} | changes
+    peak = BASELINE / MIB + FLAT_MIB[method] + MIB_A_STEP[method] * steps
+    if peak > budget_mib:
+        reason = f"needs {peak:.0f} MiB, the budget is {budget_mib:.0f} MiB"
+        return [row(**point, value=None, status="oom", detail=reason)]
+    values = {"peak_bytes": peak * MIB, "baseline_bytes": BASELINE, "tracked_peak_bytes": peak * MIB * 0.98}
+    return [row(**{**point, "metric": metric, "value": value}) for metric, value in values.items()]
+
+
+def accuracy_cell(
+    method: str, steps: int, seed: int = 0, *, metric: str = "accuracy", **changes: Any
+) -> list[Row]:
+    """Accuracy grows with log2(steps) and scatters by 1% over seeds."""
+    cell = {"cell_id": f"accuracy-{method}-{steps}-{seed}", "method": method, "settings": SETTINGS[method]}
+    point = cell | {"inner_steps": steps, "seed": seed, "measure": "accuracy", "unit": "fraction"} | changes
+    noise = np.random.default_rng([seed, steps, METHODS.index(method)]).normal(0, 0.01)
+    values = {
+        metric: ACCURACY[method] + 0.02 * np.log2(steps / 4) + noise,
+        f"{metric}_ci95": 0.011,
+        f"untrained_{metric}": 0.31 + 0.01 * np.log2(steps / 4),
+        f"untrained_{metric}_ci95": 0.012,
+        "train_seconds": 33.0,
+        "meta_steps": 200.0,
+    }
+    if metric == "accuracy":
+        values |= {"neighbour_accuracy": 0.42, "neighbour_accuracy_ci95": 0.013}
+    rows = [row(**{**point, "metric": name, "value": float(value)}) for name, value in values.items()]
+    for step in (100, 200):
+        validation = {"metric": f"validation_{metric}", "repeat": step, "value": 0.7 + step / 2000}
+        rows.append(row(**{**point, **validation}))
+    return rows
+
+
+def time_cell(block: int, points: Iterable[tuple[str, int]], *, rounds: int = 9, **changes: Any) -> list[Row]:
+    """One block: all points, with the right-skewed noise of a shared machine."""
+    rng = np.random.default_rng([7, block])
+    rows = []
+    for method, steps in points:
+        constant, slope = SECONDS[method]
+        for i in range(rounds):
+            seconds = (constant + slope * steps) * (1 + rng.gamma(1.0, 0.03))
+            cell = {"cell_id": f"time-{block}", "measure": "time", "metric": "step_seconds", "unit": "s"}
+            point = {"method": method, "settings": SETTINGS[method], "inner_steps": steps}
+            repeat = {"repeat": block * rounds + i, "value": float(seconds)}
+            rows.append(row(**{**cell, **point, **repeat, **changes}))
+    return rows
+
+
+def whole_run(*, budget_mib: float = 400.0, seeds: int = 3, **changes: Any) -> list[list[Row]]:
+    """The cells of a run of all measures: maml runs out of memory at 16 steps, diverges at 32."""
+    grid = [(method, steps) for method in METHODS for steps in (1, 2, 4, 8, 16)]
+    cells = [memory_cell(method, steps, budget_mib=budget_mib, **changes) for method, steps in grid]
+    cells += [time_cell(block, [p for p in grid if p != ("maml", 16)], **changes) for block in range(3)]
+    over = {"metric": "step_seconds", "measure": "time", "unit": "s", "method": "maml", "inner_steps": 16}
+    skip = {"settings": SETTINGS["maml"], "value": None, "status": "oom", "detail": "did not fit"}
+    cells[-1].append(row(**{**over, **skip, "cell_id": "time-2", "repeat": 18, **changes}))
+    for method in METHODS:
+        for steps in (1, 2, 4) if method == "imaml-hf" else (4, 8, 16):
+            cells += [accuracy_cell(method, steps, seed, **changes) for seed in range(seeds)]
+    diverged = {"metric": "accuracy", "measure": "accuracy", "unit": "fraction", "method": "maml"}
+    reason = {
+        "inner_steps": 32,
+        "value": None,
+        "status": "diverged",
+        "detail": "loss was nan at meta-step 40",
+    }
+    settings = {"settings": SETTINGS["maml"], "cell_id": "accuracy-maml-32-0"}
+    cells.append([row(**{**diverged, **reason, **settings, **changes})])
+    return cells
+
+
+def write_run(path: Path, cells: list[list[Row]], *, unfinished: int = 0, suite: str = "quick") -> Path:
+    """A run folder with these cells, of a plan that may hold more."""
+    folder = RunFolder.create(path)
+    plan = [{"id": cell[0].cell_id, "measure": cell[0].measure} for cell in cells]
+    plan += [{"id": f"unfinished-{i}", "measure": "memory"} for i in range(unfinished)]
+    folder.write_manifest({"suite": suite, "cells": plan})
+    folder.write_environment({"device_name": "Example CPU", "threads": 2, "torch": "2.12.0"})
+    for cell in cells:
+        folder.append_cell(cell[0].cell_id, cell[0].attempt, cell)
+    return path
