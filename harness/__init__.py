@@ -1,2 +1,63 @@
-"""innerloop."""
+"""innerloop: a benchmarking and comparison harness for gradient-based meta-learning.
+
+The public surface. Names load on first use, so importing `harness` imports no torch.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
 __version__ = "0.1.0"
+
+_HOME = {
+    "Adam": "harness.core.outer",
+    "Interpolate": "harness.core.outer",
+    "Method": "harness.core.method",
+    "Objective": "harness.core.objective",
+    "Outer": "harness.core.outer",
+    "Params": "harness.core.trees",
+    "Proximal": "harness.core.objective",
+    "SGD": "harness.core.outer",
+    "Shots": "harness.core.episodes",
+    "TaskBatch": "harness.core.episodes",
+    "TaskObjectives": "harness.core.objective",
+    "record": "harness.core.record",
+    "trees": "harness.core",
+}
+
+__all__ = [
+    "SGD",
+    "Adam",
+    "Interpolate",
+    "Method",
+    "Objective",
+    "Outer",
+    "Params",
+    "Proximal",
+    "Shots",
+    "TaskBatch",
+    "TaskObjectives",
+    "__version__",
+    "record",
+    "trees",
+]
+
+if TYPE_CHECKING:
+    from harness.core import trees
+    from harness.core.episodes import Shots, TaskBatch
+    from harness.core.method import Method
+    from harness.core.objective import Objective, Proximal, TaskObjectives
+    from harness.core.outer import SGD, Adam, Interpolate, Outer
+    from harness.core.record import record
+    from harness.core.trees import Params
+
+
+def __getattr__(name: str) -> Any:
+    if name == "trees":
+        return importlib.import_module("harness.core.trees")
+    if name not in _HOME:
+        raise AttributeError(f"module 'harness' has no attribute '{name}'")
+    return getattr(importlib.import_module(_HOME[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

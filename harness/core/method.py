@@ -1,0 +1,57 @@
+"""The contract of a method: what an adapter implements, and nothing else."""
+
+import dataclasses
+from abc import ABC, abstractmethod
+from dataclasses import field
+from typing import Any, ClassVar, Literal, dataclass_transform
+
+from harness.core.objective import Objective, TaskObjectives
+from harness.core.outer import Adam, Outer
+from harness.core.trees import Params
+
+Kind = Literal["unrolled", "implicit", "first-order", "approximate", "pseudo"]
+Order = Literal["constant", "sqrt", "linear"]
+
+
+@dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(field,))
+class Method(ABC):
+    """A meta-learning algorithm with its settings.
+
+    A subclass declares its settings as annotated fields with defaults; it becomes a frozen, keyword-only
+    dataclass by itself. Parameters are `dict[str, Tensor]` with a leading task axis [T, ...], so one
+    adapter serves a single task and a batch. A method holds no state between calls.
+    """
+
+    kind: ClassVar[Kind]
+    """What the method's meta-gradient is, which decides what is proven of it."""
+
+    memory_order: ClassVar[Order]
+    """How its peak memory grows with the number of inner steps."""
+
+    inner_steps: int
+    """Steps of the inner optimiser; the axis of every curve. 0 is the identity."""
+
+    outer: Outer = Adam(lr=1e-3)
+    """The rule that applies the mean meta-gradient."""
+
+    def __init_subclass__(cls, **keywords: Any) -> None:
+        super().__init_subclass__(**keywords)
+        dataclasses.dataclass(frozen=True, kw_only=True)(cls)
+
+    def meta_parameters(self, initial: Params) -> Params:
+        """What is meta-learned, given the model's initial parameters [...] (no task axis): those themselves."""
+        return initial
+
+    @abstractmethod
+    def adapt(self, support: Objective, meta: Params) -> Params:
+        """phi for each task [T, ...], the model's names only; no graph outlives the call."""
+
+    @abstractmethod
+    def meta_gradient(self, tasks: TaskObjectives, meta: Params) -> Params:
+        """What the outer rule subtracts, per task [T, ...], in the names of `meta`.
+
+        Uses the same inner map as `adapt`.
+        """
+
+
+dataclasses.dataclass(frozen=True, kw_only=True)(Method)

@@ -1,0 +1,54 @@
+"""What a workload owes the harness."""
+
+import dataclasses
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import field
+from pathlib import Path
+from typing import Any, ClassVar, Literal, dataclass_transform
+
+from torch import Tensor
+
+from harness.core.episodes import TaskBatch
+from harness.core.model import Model
+
+Split = Literal["train", "validation", "test"]
+Score = Literal["accuracy", "loss"]
+
+
+class Tasks(ABC):
+    """The opened data of a workload: an endless, numbered supply of episodes."""
+
+    fingerprint: str
+    """Hash of the data and its splits; part of every cell's id."""
+
+    @abstractmethod
+    def sample(self, split: Split, seed: int, start: int, count: int) -> TaskBatch:
+        """Episodes `start` to `start + count` of `split` under `seed`, on the CPU, in float32.
+
+        Episode i is a pure function of (workload, split, seed, i): equal for every method, batch size,
+        process and machine.
+        """
+
+
+@dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(field,))
+class Workload(ABC):
+    """A distribution of tasks and the model that learns them. A subclass declares its settings as fields."""
+
+    name: ClassVar[str]
+    score: ClassVar[Score]
+    """What adaptation is judged by: "accuracy" (a fraction, higher is better) or "loss" (lower is)."""
+
+    loss_function: ClassVar[Callable[[Tensor, Tensor], Tensor]]
+
+    def __init_subclass__(cls, **keywords: Any) -> None:
+        super().__init_subclass__(**keywords)
+        dataclasses.dataclass(frozen=True, kw_only=True)(cls)
+
+    @abstractmethod
+    def model(self) -> Model:
+        """The network that learns these tasks."""
+
+    @abstractmethod
+    def open(self, data_root: Path | None) -> Tasks:
+        """The data; UsageError if it is missing, damaged or too small for the settings."""

@@ -1,0 +1,85 @@
+"""iMAML: Rajeswaran, Finn, Kakade and Levine 2019, "Meta-Learning with Implicit Gradients", arXiv 1909.04630."""
+
+from abc import abstractmethod
+from typing import ClassVar, Literal
+
+from harness.core import trees
+from harness.core.method import Kind, Method, Order
+from harness.core.objective import Objective, Proximal, TaskObjectives
+from harness.core.record import record
+from harness.core.trees import Params
+from methods.solvers.cg import CG
+from methods.solvers.hessian_free import HessianFree
+from methods.solvers.inner import GradientDescent, InnerAdam, InnerOptimiser
+
+
+class ImplicitMAML(Method):
+    """Implicit MAML around any inner optimiser.
+
+    lam: proximal strength (lambda, eq. 3); Omniglot in the paper: 2.0.
+    cg_steps: products with (I + H/lambda) that the linear solver may use (5 in the paper).
+    cg_tolerance: relative residual at which it stops earlier.
+    """
+
+    kind: ClassVar[Kind] = "implicit"
+    memory_order: ClassVar[Order] = "constant"
+
+    lam: float = 2.0
+    cg_steps: int = 5
+    cg_tolerance: float = 1e-10
+
+    @abstractmethod
+    def inner(self) -> InnerOptimiser:
+        """The optimiser of the inner problem."""
+
+    def adapt(self, support: Objective, meta: Params) -> Params:
+        """phi ~ argmin L(phi, support) + (lam / 2) ||phi - theta||^2."""
+        proximal = Proximal(support, meta, self.lam)
+        return self.inner().minimise(lambda k: proximal, meta, self.inner_steps)
+
+    def meta_gradient(self, tasks: TaskObjectives, meta: Params) -> Params:
+        """Solve (I + H/lam) g = v, with v the query gradient and H the support loss's Hessian at phi."""
+        phi = self.adapt(tasks.support, meta)
+        v = tasks.query.gradient(phi)
+        hessian = tasks.support.hessian(phi)
+        solution = CG(self.cg_steps, self.cg_tolerance).solve(
+            lambda u: trees.axpy(1 / self.lam, hessian(u), u), v
+        )
+        record("solver_residual", solution.residual)
+        record("solver_matvecs", solution.matvecs)
+        record("solver_negative_curvature", solution.negative_curvature)
+        return solution.x
+
+
+class ImamlGD(ImplicitMAML):
+    """iMAML with a first-order inner optimiser; gradient descent unless `optimiser` says otherwise.
+
+    inner_lr: step size of the inner optimiser. Gradient descent needs inner_lr * (L + lam) < 2.
+    optimiser: "gradient-descent", "momentum", "nesterov" or "adam".
+    momentum: its factor, for the two that have one.
+    """
+
+    inner_lr: float = 0.1
+    optimiser: Literal["gradient-descent", "momentum", "nesterov", "adam"] = "gradient-descent"
+    momentum: float = 0.9
+
+    def inner(self) -> InnerOptimiser:
+        match self.optimiser:
+            case "gradient-descent":
+                return GradientDescent(self.inner_lr)
+            case "adam":
+                return InnerAdam(self.inner_lr, beta1=0.9)
+            case kind:
+                return GradientDescent(self.inner_lr, self.momentum, nesterov=kind == "nesterov")
+
+
+class ImamlHF(ImplicitMAML):
+    """iMAML with the Hessian-free inner optimiser: inner steps are Newton steps.
+
+    newton_cg_steps: Hessian products for each search direction (5 in the paper).
+    """
+
+    newton_cg_steps: int = 5
+
+    def inner(self) -> InnerOptimiser:
+        return HessianFree(self.newton_cg_steps)

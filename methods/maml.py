@@ -1,0 +1,40 @@
+"""MAML: Finn, Abbeel and Levine 2017, arXiv 1703.03400. The textbook form, differentiated by unrolling."""
+
+from typing import ClassVar
+
+import torch
+
+from harness.core import trees
+from harness.core.method import Kind, Method, Order
+from harness.core.objective import Objective, Proximal, TaskObjectives
+from harness.core.trees import Params
+from methods.solvers.inner import GradientDescent
+
+
+class MAML(Method):
+    """MAML: derivative of the query loss through every inner gradient step.
+
+    inner_lr: step size of the inner gradient descent (alpha).
+    lam: proximal strength (lambda of iMAML, eq. 3); 0, the default, is plain MAML.
+    """
+
+    kind: ClassVar[Kind] = "unrolled"
+    memory_order: ClassVar[Order] = "linear"
+
+    inner_lr: float = 0.1
+    lam: float = 0.0
+
+    def adapt(self, support: Objective, meta: Params) -> Params:
+        inner = Proximal(support, meta, self.lam) if self.lam else support
+        return GradientDescent(self.inner_lr).minimise(lambda k: inner, meta, self.inner_steps)
+
+    def meta_gradient(self, tasks: TaskObjectives, meta: Params) -> Params:
+        theta = trees.leaves(meta)
+        inner = Proximal(tasks.support, theta, self.lam) if self.lam else tasks.support
+        phi = theta
+        for _ in range(self.inner_steps):
+            phi = trees.axpy(-self.inner_lr, inner.gradient(phi, graph=True), phi)
+        gradients = torch.autograd.grad(
+            tasks.query.loss(phi).sum(), list(theta.values()), materialize_grads=True
+        )
+        return dict(zip(theta, gradients, strict=True))

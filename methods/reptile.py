@@ -1,0 +1,42 @@
+"""Reptile: Nichol, Achiam and Schulman 2018, arXiv 1803.02999."""
+
+from typing import ClassVar, Literal
+
+from harness.core import trees
+from harness.core.method import Kind, Method, Order
+from harness.core.objective import Objective, TaskObjectives
+from harness.core.outer import Interpolate, Outer
+from harness.core.trees import Params
+from methods.solvers.inner import GradientDescent, InnerAdam, InnerOptimiser
+
+
+class Reptile(Method):
+    """Reptile: move theta towards the parameters adapted to all of a task's shots.
+
+    inner_lr: step size of the inner optimiser.
+    optimiser: inner optimiser; "adam" (with beta1 = 0) is the published one.
+    batch_size: shots of one inner step; 0 takes them all. The published form draws mini-batches (10 for
+        Omniglot).
+    outer: theta <- theta + rate * mean(phi - theta), the rate annealed to 0 as published.
+    """
+
+    kind: ClassVar[Kind] = "pseudo"
+    memory_order: ClassVar[Order] = "constant"
+
+    inner_lr: float = 0.1
+    optimiser: Literal["gradient-descent", "adam"] = "gradient-descent"
+    batch_size: int = 0
+    outer: Outer = Interpolate(rate=1.0)
+
+    def adapt(self, support: Objective, meta: Params) -> Params:
+        inner: InnerOptimiser = (
+            InnerAdam(self.inner_lr) if self.optimiser == "adam" else GradientDescent(self.inner_lr)
+        )
+
+        def batch(k: int) -> Objective:
+            return support.minibatch(k, self.batch_size) if self.batch_size else support
+
+        return inner.minimise(batch, meta, self.inner_steps)
+
+    def meta_gradient(self, tasks: TaskObjectives, meta: Params) -> Params:
+        return trees.subtract(meta, self.adapt(tasks.joint, meta))

@@ -1,0 +1,66 @@
+"""Conjugate gradient (Hestenes and Stiefel 1952) for T independent systems at once."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from harness.core import trees
+from harness.core.trees import Params
+from methods.solvers.stopping import all_finished
+
+
+@dataclass(frozen=True)
+class Solution:
+    """`x` [T, ...] with, for each task: relative residual ||b - Ax|| / ||b||, products with A, and whether a
+    direction of non-positive curvature stopped it."""
+
+    x: Params
+    residual: Tensor
+    matvecs: Tensor
+    negative_curvature: Tensor
+
+
+@dataclass(frozen=True)
+class CG:
+    """Solve A x = b from x = 0 in at most `steps` products with A, or until ||r|| <= tolerance * ||b||.
+
+    A must be positive definite for the answer to be exact. Where p'Ap <= 0 shows that it is not, the task
+    stops and keeps its last iterate (0 if it is the first direction): never a step along that direction.
+    """
+
+    steps: int
+    tolerance: float = 1e-10
+
+    def solve(
+        self,
+        matvec: Callable[[Params], Params],
+        b: Params,
+        tolerance: Tensor | None = None,
+    ) -> Solution:
+        """`tolerance` [T], if given, replaces the setting by one bound a task."""
+        bb = trees.dot(b, b)
+        bound = bb * (self.tolerance**2 if tolerance is None else tolerance.square())
+        x = trees.combine(torch.zeros_like, b)
+        r, p, rr = b, b, bb
+        active = rr > bound
+        matvecs = torch.zeros_like(bb)
+        curved = torch.zeros_like(active)
+        for _ in range(self.steps):
+            if all_finished(active):
+                break
+            ap = matvec(p)
+            pap = trees.dot(p, ap)
+            matvecs = matvecs + active
+            curved = curved | (active & (pap <= 0))
+            active = active & (pap > 0)
+            alpha = torch.where(active, rr / pap, torch.zeros_like(rr))
+            x = trees.axpy(alpha, p, x)
+            r = trees.axpy(-alpha, ap, r)
+            previous, rr = rr, trees.dot(r, r)
+            active = active & (rr > bound)
+            beta = torch.where(active, rr / previous, torch.zeros_like(rr))
+            p = trees.axpy(beta, p, r)
+        residual = (rr / bb.clamp_min(torch.finfo(bb.dtype).tiny)).sqrt()
+        return Solution(x, residual, matvecs, curved)

@@ -1,0 +1,94 @@
+"""First-order inner optimisers: what they minimise has `loss`, `gradient` and `hessian` of T tasks.
+
+Each is a fixed number of steps from a start; no graph outlives the call.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from harness.core import trees
+from harness.core.trees import Params
+
+
+class Curvature(Protocol):
+    """v -> H v, with the gradient at the same point."""
+
+    gradient: Params
+
+    def __call__(self, v: Params) -> Params: ...
+
+
+class Smooth(Protocol):
+    """The losses of T tasks: an `Objective`, or a `Proximal` around one."""
+
+    def loss(self, params: Params) -> Tensor: ...
+
+    def gradient(self, params: Params) -> Params: ...
+
+    def hessian(self, params: Params) -> Curvature: ...
+
+
+StepObjective = Callable[[int], Smooth]
+"""What step number k minimises; the same objective at every k, unless mini-batches are drawn."""
+
+
+class InnerOptimiser(Protocol):
+    def minimise(self, objective: StepObjective, start: Params, steps: int) -> Params:
+        """Parameters [T, ...] after `steps` steps from `start`."""
+
+
+@dataclass(frozen=True)
+class GradientDescent:
+    """phi <- phi - lr * g; with `momentum` heavy-ball, with `nesterov` Nesterov's lookahead.
+
+    The recursion is that of `torch.optim.SGD`.
+    """
+
+    lr: float
+    momentum: float = 0.0
+    nesterov: bool = False
+
+    def minimise(self, objective: StepObjective, start: Params, steps: int) -> Params:
+        phi = trees.detach(start)
+        velocity: Params | None = None
+        for k in range(steps):
+            g = objective(k).gradient(phi)
+            if self.momentum:
+                velocity = g if velocity is None else trees.axpy(self.momentum, velocity, g)
+                g = trees.axpy(self.momentum, velocity, g) if self.nesterov else velocity
+            phi = trees.axpy(-self.lr, g, phi)
+        return phi
+
+
+@dataclass(frozen=True)
+class InnerAdam:
+    """Adam as an inner optimiser. Reptile's published Omniglot runs use `beta1` 0 and lr 1e-3."""
+
+    lr: float
+    beta1: float = 0.0
+    beta2: float = 0.999
+    eps: float = 1e-8
+
+    def minimise(self, objective: StepObjective, start: Params, steps: int) -> Params:
+        phi = trees.detach(start)
+        first = trees.scale(0.0, phi)
+        second = trees.scale(0.0, phi)
+        for k in range(steps):
+            g = objective(k).gradient(phi)
+            first = trees.combine(lambda m, d: self.beta1 * m + (1 - self.beta1) * d, first, g)
+            second = trees.combine(lambda s, d: self.beta2 * s + (1 - self.beta2) * d * d, second, g)
+            rate = self.lr / (1 - self.beta1 ** (k + 1))
+            correction = 1 - self.beta2 ** (k + 1)
+            phi = trees.combine(
+                lambda p, m, s, rate=rate, correction=correction: (
+                    p - rate * m / (torch.sqrt(s / correction) + self.eps)
+                ),
+                phi,
+                first,
+                second,
+            )
+        return phi
