@@ -1,0 +1,192 @@
+"""A frame of rows, summarised: one line a curve point, with its uncertainty and, where it failed, its status.
+
+Nothing is imputed. A point without a value is kept with NaN and the status that says why (a censored point).
+Every summary starts with `POINT`, is sorted by it, and holds only what was asked for: an empty frame has the
+same columns.
+"""
+
+from collections.abc import Hashable, Iterator
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from harness.store import HEADLINES
+
+POINT = ["workload", "method", "method_label", "inner_steps"]
+LEVEL = 0.95
+# A t interval on two seeds is 12.7 standard errors wide on one degree of freedom: it says nothing.
+SEEDS_FOR_T = 3
+RESAMPLES = 2000  # the ends of a 95% percentile interval then move by about 1% of its width
+BOOTSTRAP_SEED = 20170309
+
+
+def accuracy_summary(frame: pd.DataFrame) -> pd.DataFrame:
+    """Accuracy (or `loss`, see the column `metric`) over seeds.
+
+    `mean` is over the seeds that finished; `failed` counts those that did not. `low` and `high` are the 95%
+    interval that is drawn, `interval_kind` says which:
+
+    - `seeds`: a t interval on the per-seed means (`seeds_ci95`), from three seeds on. It covers what another
+      training run would give.
+    - `tasks`: the pooled half-width over test tasks (`tasks_ci95`), below three seeds. It holds for these
+      trained models only: the spread between training runs is not in it.
+
+    `gain` is the distance from the untrained start, positive where training helped.
+    """
+    records = []
+    for point, rows in _points(frame, "accuracy"):
+        metric = "loss" if (rows.metric == "loss").any() else "accuracy"
+        mean, interval = _over_seeds(rows, metric)
+        untrained, untrained_interval = _over_seeds(rows, f"untrained_{metric}")
+        neighbour, neighbour_interval = _over_seeds(rows, f"neighbour_{metric}")
+        half, kind = interval.drawn()
+        untrained_half, _ = untrained_interval.drawn()
+        gain = untrained - mean if metric == "loss" else mean - untrained
+        record = {
+            "metric": metric,
+            "mean": mean,
+            "low": mean - half,
+            "high": mean + half,
+            "interval_kind": kind,
+            "tasks_ci95": interval.tasks,
+            "seeds_ci95": interval.seeds,
+            "untrained": untrained,
+            "untrained_low": untrained - untrained_half,
+            "untrained_high": untrained + untrained_half,
+            "neighbour": neighbour,
+            "neighbour_ci95": neighbour_interval.tasks,
+            "gain": gain,
+            "seeds": interval.count,
+        }
+        records.append(point | record | _fate(rows[rows.metric == metric]))
+    columns = (
+        "metric mean low high interval_kind tasks_ci95 seeds_ci95 untrained untrained_low untrained_high"
+    )
+    return _tidy(records, f"{columns} neighbour neighbour_ci95 gain seeds")
+
+
+def memory_summary(frame: pd.DataFrame) -> pd.DataFrame:
+    """Peak and baseline in bytes; where a point was measured several times, the largest.
+
+    `growth_bytes_per_step` is the slope from the next smaller number of inner steps that was measured.
+    """
+    records = []
+    for point, rows in _points(frame, "memory"):
+        peak, baseline = (_values(rows, name).max() for name in ("peak_bytes", "baseline_bytes"))
+        record = {"peak_bytes": peak, "baseline_bytes": baseline, "growth_bytes_per_step": np.nan}
+        records.append(point | record | _fate(rows[rows.metric == "peak_bytes"]))
+    summary = _tidy(records, "peak_bytes baseline_bytes growth_bytes_per_step")
+    for _, curve in summary.dropna(subset="peak_bytes").groupby(POINT[:3]):
+        growth = curve.peak_bytes.diff() / curve.inner_steps.diff()
+        summary.loc[curve.index, "growth_bytes_per_step"] = growth
+    return summary
+
+
+def time_summary(frame: pd.DataFrame) -> pd.DataFrame:
+    """Seconds a meta-step: median and minimum over all rounds of all blocks.
+
+    `low` and `high` are a seeded bootstrap 95% interval of the median that resamples blocks, then rounds
+    within them: rounds of one process share its luck. `ratio_to_fastest` compares medians at the same
+    workload and number of inner steps.
+    """
+    records = []
+    for point, rows in _points(frame, "time"):
+        rounds = rows[(rows.metric == "step_seconds") & (rows.status == "ok")]
+        blocks = [block.value.to_numpy() for _, block in rounds.groupby("cell_id")]
+        low, high = _bootstrap_median(blocks)
+        record = {
+            "median": rounds.value.median(),
+            "low": low,
+            "high": high,
+            "minimum": rounds.value.min(),
+            "ratio_to_fastest": np.nan,
+            "rounds": len(rounds),
+            "blocks": len(blocks),
+        }
+        records.append(point | record | _fate(rows[rows.metric == "step_seconds"]))
+    summary = _tidy(records, "median low high minimum ratio_to_fastest rounds blocks")
+    fastest = summary.groupby(["workload", "inner_steps"])["median"].transform("min")
+    summary["ratio_to_fastest"] = summary["median"] / fastest
+    return summary
+
+
+def failures(frame: pd.DataFrame) -> pd.DataFrame:
+    """The points that failed or were skipped: status, reason and how many rows say so."""
+    keys = ["measure", *POINT, "status", "reason"]
+    headline = [
+        metric in HEADLINES.get(measure, (metric,))
+        for measure, metric in zip(frame.measure, frame.metric, strict=True)
+    ]
+    failed = frame[np.array(headline, dtype=bool) & (frame.status != "ok")]
+    counted = failed.rename(columns={"detail": "reason"}).groupby(keys, as_index=False).size()
+    return counted.rename(columns={"size": "count"})[[*keys, "count"]]
+
+
+class _Interval:
+    """95% half-widths of a mean over seeds, each NaN where it cannot be known."""
+
+    def __init__(self, means: pd.Series, task_halves: pd.Series) -> None:
+        self.count = len(means)
+        self.seeds = self.tasks = float("nan")
+        if self.count >= 2:
+            error = means.std(ddof=1) / np.sqrt(self.count)
+            self.seeds = float(stats.t.ppf((1 + LEVEL) / 2, self.count - 1) * error)
+        if self.count and len(task_halves) == self.count:  # independent tasks: variances of a mean add
+            self.tasks = float(np.sqrt((task_halves**2).sum()) / self.count)
+
+    def drawn(self) -> tuple[float, str]:
+        if self.count >= SEEDS_FOR_T:
+            return self.seeds, "seeds"
+        return self.tasks, "tasks" if np.isfinite(self.tasks) else ""
+
+
+def _over_seeds(rows: pd.DataFrame, metric: str) -> tuple[float, _Interval]:
+    means, halves = (
+        rows[(rows.metric == name) & (rows.status == "ok")].groupby("seed")["value"].mean().dropna()
+        for name in (metric, f"{metric}_ci95")
+    )
+    return float(means.mean()), _Interval(means, halves)
+
+
+def _points(frame: pd.DataFrame, measure: str) -> Iterator[tuple[dict[str, Any], pd.DataFrame]]:
+    for key, rows in frame[frame.measure == measure].groupby(POINT):
+        values: tuple[Hashable, ...] = key
+        yield dict(zip(POINT, values, strict=True)), rows
+
+
+def _values(rows: pd.DataFrame, metric: str) -> pd.Series:
+    return rows[(rows.metric == metric) & (rows.status == "ok")]["value"]
+
+
+def _fate(headline: pd.DataFrame) -> dict[str, Any]:
+    """`ok` where any value exists; `failed`, `failure` and `detail` tell what became of the others."""
+    bad = headline[headline.status != "ok"]
+    failure = "" if bad.empty else str(bad.status.mode().iloc[0])
+    detail = "" if bad.empty else str(bad[bad.status == failure].detail.iloc[0])
+    status = "ok" if len(bad) < len(headline) else failure
+    return {"status": status, "failed": len(bad), "failure": failure, "detail": detail}
+
+
+def _tidy(records: list[dict[str, Any]], columns: str) -> pd.DataFrame:
+    names = [*POINT, *columns.split(), "status", "failed", "failure", "detail"]
+    return pd.DataFrame(records, columns=names).sort_values(POINT, ignore_index=True)
+
+
+def _bootstrap_median(blocks: list[np.ndarray]) -> tuple[float, float]:
+    if sum(map(len, blocks)) < 2:
+        return float("nan"), float("nan")
+    rng = np.random.default_rng(BOOTSTRAP_SEED)
+    lengths = np.array([len(block) for block in blocks])
+    padded = np.full((len(blocks), lengths.max()), np.nan)
+    for i, block in enumerate(blocks):
+        padded[i, : len(block)] = block
+    drawn = rng.integers(len(blocks), size=(RESAMPLES, len(blocks)))
+    of_drawn = lengths[drawn][..., None]
+    rounds = np.floor(rng.random((*drawn.shape, padded.shape[1])) * of_drawn).astype(int)
+    sample = padded[drawn[..., None], rounds]
+    sample[np.arange(padded.shape[1]) >= of_drawn] = np.nan  # a block of fewer rounds keeps its weight
+    medians = np.nanmedian(sample.reshape(RESAMPLES, -1), axis=1)
+    low, high = np.quantile(medians, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return float(low), float(high)
