@@ -18,6 +18,7 @@ class Growth:
     """The memory curve of one method on one workload."""
 
     workload: str
+    method: str
     method_label: str
     shape: str  # "flat" | "linear" | "sublinear" | "superlinear" | "uneven" | "unknown"
     bytes_per_step: float
@@ -53,7 +54,7 @@ def memory_growth(memory: pd.DataFrame) -> list[Growth]:
     that ends at the largest number of steps, and the words say where it begins.
     """
     found = []
-    for (workload, _, label), curve in memory.groupby(POINT[:3], sort=False):
+    for (workload, method, label), curve in memory.groupby(POINT[:3], sort=False):
         measured = curve.dropna(subset="peak_bytes")
         missing = curve[curve.peak_bytes.isna()]
         steps, peaks = measured.inner_steps.to_numpy(float), measured.peak_bytes.to_numpy(float)
@@ -62,6 +63,7 @@ def memory_growth(memory: pd.DataFrame) -> list[Growth]:
         found.append(
             Growth(
                 workload=str(workload),
+                method=str(method),
                 method_label=str(label),
                 shape=shape,
                 bytes_per_step=float(slope),
