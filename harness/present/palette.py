@@ -3,6 +3,7 @@
 import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 # Okabe & Ito (2008) for the five that are compared most, Paul Tol's "muted" for the rest: both can be told
 # apart with any common colour blindness, and in grey by the markers. Kin share a hue: blue differentiates
@@ -25,7 +26,7 @@ METHODS: dict[str, tuple[str, str]] = {
 NEWTON_METHODS = frozenset({"imaml-hf"})
 SPARE = ("#000000", "#AA4499", "#117733", "#661100", "#6699CC", "#E69F00", "#777777")
 SPARE_MARKERS = ("*", "P", "X", "d", "h", "p", "8")
-LINE_STYLES = ("-", (0, (5, 1.6)), (0, (1.2, 1.4)), (0, (5, 1.5, 1.2, 1.5)))
+LINE_STYLES: tuple[Any, ...] = ("-", (0, (5, 1.6)), (0, (1.2, 1.4)), (0, (5, 1.5, 1.2, 1.5)))
 
 GREY = "#6E6E6E"
 INK = "#222222"
@@ -54,7 +55,7 @@ def looks(methods: Iterable[tuple[str, str]]) -> dict[str, Look]:
     ordered = sorted(set(methods), key=lambda pair: (method_order(pair[0]), pair[1]))
     found: dict[str, Look] = {}
     spare: dict[str, int] = {}
-    seen: set[str] = set()
+    seen: dict[str, int] = {}
     for method, label in ordered:
         base = method.partition("@")[0]
         if base in METHODS:
@@ -66,6 +67,8 @@ def looks(methods: Iterable[tuple[str, str]]) -> dict[str, Look]:
                     slot = (slot + 1) % len(SPARE)
                 spare[base] = slot
             colour, marker = SPARE[spare[base]], SPARE_MARKERS[spare[base]]
-        found[label] = Look(colour, marker, filled=base not in seen)
-        seen.add(base)
+        variant = seen.get(base, 0)
+        seen[base] = variant + 1
+        shape = marker if variant < 2 else SPARE_MARKERS[variant % len(SPARE_MARKERS)]
+        found[label] = Look(colour, shape, filled=variant == 0)
     return found

@@ -117,8 +117,8 @@ def failure_table(failed: pd.DataFrame) -> Table:
         times = f" ({count} rows)" if count > rows.inner_steps.nunique() else ""
         place = [measure, workload] if several else [measure]
         style = STATUS_STYLE.get(status, "red")
-        cells = (*place, label, steps, Text(status, style), reason + times)
-        table.add_row(*(cell if isinstance(cell, Text) else Text(cell) for cell in cells))
+        before, after = [*place, label, steps], reason + times
+        table.add_row(*map(Text, before), Text(status, style), Text(after))
     return table
 
 

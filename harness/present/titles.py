@@ -1,0 +1,133 @@
+"""What a picture shows, in one sentence: the titles of the plots."""
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from harness.analyze.growth import MIB, memory_growth
+from harness.frame import split_workload
+from harness.present.palette import method_order
+
+VALUE = {"accuracy": "mean", "memory": "peak_bytes", "time": "median"}
+LISTED = 2  # slopes that fit into a title
+NBSP = "\N{NO-BREAK SPACE}"  # keeps a number and its unit on one line
+SUBJECT = {"accuracy": "Test accuracy", "memory": "Peak memory", "time": "Time of a meta-step"}
+
+
+def finding(measure: str, summary: pd.DataFrame) -> str:
+    """The sentence for one workload: `summary` is the measure's summary with a column `run`."""
+    points = summary.dropna(subset=VALUE[measure])
+    runs = list(dict.fromkeys(summary.run))
+    if points.empty:
+        return f"{SUBJECT[measure]}: no point succeeded"
+    if len(runs) == 1:
+        return {"accuracy": _most_accurate, "memory": _growing, "time": _fastest}[measure](summary)
+    if len(runs) == 2:
+        return _two_runs(measure, points, runs)
+    return f"{SUBJECT[measure]} of {len(runs)} runs"
+
+
+def workload_in_words(text: str) -> str:
+    """`glyphs[shots=1,ways=20]` -> `glyphs, 20-way 1-shot`."""
+    name, settings = split_workload(text)
+    words = []
+    if {"ways", "shots"} <= set(settings):
+        words.append(f"{settings.pop('ways')}-way {settings.pop('shots')}-shot")
+    words += [f"{key} {value}" for key, value in settings.items()]
+    return ", ".join([name, *words])
+
+
+def listed(names: Sequence[str]) -> str:
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+
+
+def _most_accurate(summary: pd.DataFrame) -> str:
+    loss = bool((summary.metric == "loss").any())
+    points = summary.dropna(subset="mean").sort_values("mean", ascending=loss)
+    best_of_each = points.drop_duplicates("method_label")
+    best = best_of_each.iloc[0]
+
+    def reached(point: pd.Series) -> str:
+        half = (point.high - point.low) / 2
+        numbers = [number for number in (point["mean"], half) if pd.notna(number)]
+        shown = [f"{number:.3g}" if loss else f"{100 * number:.1f}" for number in numbers]
+        return f"{NBSP}±{NBSP}".join(shown) + ("" if loss else f"{NBSP}%")
+
+    if len(best_of_each) == 1:
+        return f"{best.method_label} reaches {reached(best)} at {best.inner_steps} inner steps"
+    second = best_of_each.iloc[1]
+    both = f"{best.method_label} reaches {reached(best)}, {second.method_label} {reached(second)}"
+    if {best.interval_kind, second.interval_kind} != {"seeds"}:  # the spread of training is not known
+        seeds = min(best.seeds, second.seeds)
+        return f"{both} (from {seeds} seed{'s' if seeds > 1 else ''})"
+    if best.high < second.low if loss else best.low > second.high:
+        word = "the lowest loss" if loss else "the highest accuracy"
+        return f"{best.method_label} has {word}: {reached(best)} at {best.inner_steps} inner steps"
+    return f"Too close to call: {both}"
+
+
+def _growing(summary: pd.DataFrame) -> str:
+    growths = sorted(memory_growth(summary), key=lambda g: (method_order(g.method), g.method_label))
+    flat = [g.method_label for g in growths if g.shape == "flat"]
+    linear = sorted((g for g in growths if g.shape == "linear"), key=lambda g: -g.bytes_per_step)
+    other = [g.method_label for g in growths if g.shape in ("sublinear", "superlinear", "uneven")]
+    parts = []
+    if 0 < len(linear) <= LISTED:
+        slopes = [f"{_slope(g.bytes_per_step)} for {g.method_label}" for g in linear]
+        parts.append(f"grows an inner step by {listed(slopes)}")
+    elif linear:
+        least, most = _slope(linear[-1].bytes_per_step), _slope(linear[0].bytes_per_step)
+        parts.append(f"grows linearly for {len(linear)} methods ({least} to {most} a step)")
+    if other:
+        parts.append(f"does not follow a straight line for {_listed_or_counted(other)}")
+    if flat:
+        parts.append(f"stays flat for {_listed_or_counted(flat)}")
+    return f"{SUBJECT['memory']} {listed(parts)}" if parts else f"{SUBJECT['memory']} against inner steps"
+
+
+def _slope(bytes_per_step: float) -> str:
+    return f"{bytes_per_step / MIB:.4g}{NBSP}MiB"
+
+
+def _listed_or_counted(methods: list[str]) -> str:
+    return listed(methods) if len(methods) <= 2 * LISTED else f"{len(methods)} methods"
+
+
+def _fastest(summary: pd.DataFrame) -> str:
+    points = summary.dropna(subset="median")
+    methods = points.groupby("inner_steps").method_label.nunique()
+    steps = methods[methods == methods.max()].index.max()  # the largest at which most methods were timed
+    ordered = points[points.inner_steps == steps].sort_values("median")
+    fast, slow = ordered.iloc[0], ordered.iloc[-1]
+    if len(ordered) == 1:
+        return f"{fast.method_label} takes {_duration(fast['median'])} a meta-step at {steps} inner steps"
+    ratio = slow["median"] / fast["median"]
+    return (
+        f"{fast.method_label} is the fastest at {steps} inner steps ({_duration(fast['median'])}); "
+        f"{slow.method_label} takes {ratio:.2g} times as long"
+        if ratio >= 1.05
+        else f"At {steps} inner steps all methods take about {_duration(fast['median'])} a meta-step"
+    )
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.3g} s" if seconds >= 1 else f"{1e3 * seconds:.3g} ms"
+
+
+def _two_runs(measure: str, points: pd.DataFrame, runs: list[str]) -> str:
+    keys = ["method_label", "inner_steps"]
+    wide = points.pivot_table(index=keys, columns="run", values=VALUE[measure]).reindex(columns=runs).dropna()
+    if wide.empty:
+        return f"{SUBJECT[measure]}: {runs[0]} and {runs[1]} share no point"
+    if measure == "accuracy":
+        loss = bool((points.metric == "loss").any())
+        change = (wide[runs[1]] - wide[runs[0]]) * (1 if loss else 100)
+        unit = "" if loss else " points"
+        shift = f"{change.median():+.2g}{unit} (from {change.min():+.2g} to {change.max():+.2g})"
+        return f"{'Test loss' if loss else SUBJECT[measure]} of {runs[1]} against {runs[0]}: median {shift}"
+    ratio = wide[runs[1]] / wide[runs[0]]
+    times, low, high = f"{ratio.median():.3g}", f"{ratio.min():.3g}", f"{ratio.max():.3g}"
+    spread = "" if low == high else f" ({low} to {high})"
+    if measure == "memory":
+        return f"{runs[1]} needs {times}{spread} times the memory of {runs[0]}"
+    return f"{runs[1]} takes {times}{spread} times as long as {runs[0]}"
