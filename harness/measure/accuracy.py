@@ -1,0 +1,102 @@
+"""`accuracy`: meta-train, select on validation tasks alone, test on fresh tasks."""
+
+import math
+import time
+from collections.abc import Callable, Iterator
+
+import torch
+from scipy.special import stdtrit
+from torch import Tensor
+
+from harness.core.record import recording
+from harness.core.trees import Params
+from harness.measure.bench import Bench
+from harness.protocol import AccuracySettings, Reading, Samples
+from harness.training import evaluate, for_testing, train
+from harness.workloads.base import Tasks
+
+TEST_CHUNK = 30  # tasks adapted at once in a test; fixed, for the last bit depends on it
+NEIGHBOUR_CHUNK = 100
+
+
+def measure_accuracy(
+    bench: Bench, progress: Callable[[float, str], None]
+) -> Iterator[Reading | Samples]:
+    """Test score of the trained and of the untrained parameters, the floors, and the validation curve.
+
+    The neighbour is a classifier by the nearest support image in pixel space.
+    """
+    settings = bench.settings
+    assert isinstance(settings, AccuracySettings)
+    bench.check_budget()
+    score = bench.workload.score
+    unit = "fraction" if score == "accuracy" else "loss"
+    method = for_testing(bench.method, settings)
+
+    def test(meta: Params) -> Tensor:
+        return evaluate(
+            method,
+            bench.workload,
+            bench.model,
+            bench.tasks,
+            meta,
+            split="test",
+            seed=bench.seed,
+            count=settings.test_tasks,
+            chunk=TEST_CHUNK,
+            execution=settings.execution,
+        )
+
+    learner = bench.learner(settings.meta_steps)
+    per_task: dict[str, Tensor] = {}
+    if settings.untrained:
+        progress(0.0, "testing the untrained initialisation")
+        per_task[f"untrained_{score}"] = test(learner.meta)
+    begin = time.perf_counter()
+    with recording() as records:
+        trained = train(
+            learner,
+            bench.workload,
+            bench.tasks,
+            settings,
+            seed=bench.seed,
+            device=bench.device,
+            progress=progress,
+        )
+    seconds = time.perf_counter() - begin
+    progress(1.0, "testing")
+    per_task = {score: test(trained.meta), **per_task}
+    if score == "accuracy":
+        per_task["neighbour_accuracy"] = neighbour_accuracy(bench.tasks, bench.seed, settings.test_tasks)
+
+    tested = f"{settings.test_tasks} test tasks, {method.inner_steps} inner steps"
+    for metric, values in per_task.items():
+        yield Reading(0, metric, float(values.mean()), unit, detail=tested)
+        yield Reading(0, f"{metric}_ci95", half_width(values), unit, detail="95% half-width over tasks")
+    for step, value in trained.validation:
+        yield Reading(0, f"validation_{score}", value, unit, repeat=step)
+    yield Reading(0, "selected_meta_step", trained.best_step, "step", detail="best on validation tasks")
+    yield Reading(0, "train_seconds", seconds, "s", detail=f"{settings.meta_steps} meta-steps and validation")
+    for name in records.count:
+        detail = f"mean over tasks and meta-steps; largest {records.maximum[name]:.4g}"
+        yield Reading(0, name, records.mean(name), "", detail=detail)
+    yield Samples({"task": list(range(settings.test_tasks)), **{m: v.tolist() for m, v in per_task.items()}})
+
+
+def half_width(values: Tensor) -> float:
+    """Half the 95% t interval of the mean of `values` [n]; infinite for a single one."""
+    n = len(values)
+    if n < 2:
+        return math.inf
+    return float(stdtrit(n - 1, 0.975)) * float(values.std()) / math.sqrt(n)
+
+
+def neighbour_accuracy(tasks: Tasks, seed: int, count: int) -> Tensor:
+    """Accuracy [count] of the class of the nearest support image, by Euclidean distance of pixels."""
+    scores = []
+    for start in range(0, count, NEIGHBOUR_CHUNK):
+        batch = tasks.sample("test", seed, start, min(NEIGHBOUR_CHUNK, count - start))
+        distances = torch.cdist(batch.query.inputs.flatten(2), batch.support.inputs.flatten(2))
+        nearest = batch.support.targets.gather(1, distances.argmin(-1))
+        scores.append((nearest == batch.query.targets).double().mean(1))
+    return torch.cat(scores)

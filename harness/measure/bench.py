@@ -1,0 +1,54 @@
+"""What every instrument is handed: one point of a cell, ready to step."""
+
+from dataclasses import dataclass
+
+import torch
+
+from harness.core.episodes import TaskBatch
+from harness.core.method import Method
+from harness.core.model import Model
+from harness.measure.tracker import LiveStorages
+from harness.protocol import MeasureSettings
+from harness.training import MetaLearner
+from harness.workloads.base import Tasks, Workload
+
+
+@dataclass(frozen=True)
+class Bench:
+    """A method on a workload, with the settings of the measure that is to observe it."""
+
+    method: Method
+    workload: Workload
+    tasks: Tasks
+    model: Model
+    settings: MeasureSettings
+    seed: int
+    device: torch.device
+    memory_budget: int | None
+
+    def learner(self, total_steps: int) -> MetaLearner:
+        """A fresh meta-learner at the initial parameters of this seed."""
+        return MetaLearner(
+            self.method,
+            self.model,
+            self.workload.loss_function,
+            seed=self.seed,
+            device=self.device,
+            total_steps=total_steps,
+            task_chunk=self.settings.task_chunk,
+            execution=self.settings.execution,
+        )
+
+    def meta_batch(self) -> TaskBatch:
+        """The first meta-batch of training, on the device."""
+        return self.tasks.sample("train", self.seed, 0, self.settings.meta_batch_size).to(self.device)
+
+    def check_budget(self) -> None:
+        """Raise VirtualOutOfMemory if one meta-step does not fit the virtual budget, on any device."""
+        if self.memory_budget is None:
+            return
+        learner, batch = self.learner(2), self.meta_batch()
+        with LiveStorages([*learner.state_tensors(), *batch.tensors()], self.memory_budget):
+            learner.step(batch)  # the first step makes the outer rule's state,
+        with LiveStorages([*learner.state_tensors(), *batch.tensors()], self.memory_budget):
+            learner.step(batch)  # the second has it present, as the memory measure defines its peak

@@ -1,0 +1,78 @@
+"""`time`: wall-clock of a meta-step. One block times all points, interleaved in random order."""
+
+import gc
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from harness.core.episodes import TaskBatch
+from harness.core.seeds import generator
+from harness.measure.bench import Bench
+from harness.protocol import Reading
+from harness.training import Diverged, MetaLearner
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """A point that passed its warm-up. Every round times the same step: from the same parameters."""
+
+    point: int
+    learner: MetaLearner
+    batch: TaskBatch
+    start: dict[str, torch.Tensor]
+
+    def rewind(self) -> None:
+        for name, p in self.learner.meta.items():
+            p.copy_(self.start[name])
+
+
+def warm_up(bench: Bench, point: int) -> Contestant:
+    """One whole step of the point, untimed: it leaves what a first step makes. Raises what the step raises."""
+    bench.check_budget()
+    learner, batch = bench.learner(total_steps=1_000_000), bench.meta_batch()
+    start = {name: p.clone() for name, p in learner.meta.items()}
+    learner.step(batch)
+    if not all(bool(torch.isfinite(p).all()) for p in learner.meta.values()):
+        raise Diverged("the meta-parameters are not finite after one meta-step")
+    return Contestant(point, learner, batch, start)
+
+
+def measure_time(
+    contestants: Sequence[Contestant],
+    number: int,
+    rounds: int,
+    block: int,
+    seed: int,
+    device: torch.device,
+) -> list[Reading]:
+    """Round `number` of `rounds`: seconds of one meta-step of every contestant, in random order.
+
+    Garbage is collected before and not during; a GPU is synchronised on both sides of a step.
+    """
+    order = generator("order", seed, block, number).permutation(len(contestants))
+    readings = []
+    gc.collect()
+    gc.disable()
+    try:
+        for i in order:
+            contestant = contestants[i]
+            contestant.rewind()
+            synchronise(device)
+            begin = time.perf_counter()
+            contestant.learner.step(contestant.batch)
+            synchronise(device)
+            seconds = time.perf_counter() - begin
+            readings.append(
+                Reading(contestant.point, "step_seconds", seconds, "s", repeat=block * rounds + number)
+            )
+    finally:
+        gc.enable()
+    return readings
+
+
+def synchronise(device: torch.device) -> None:
+    """Wait for the device; the CPU is always there."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)

@@ -1,0 +1,112 @@
+"""What is checked before a run folder exists: methods, settings, workloads, data, device. Needs torch."""
+
+import inspect
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+
+import harness
+from harness import registry, workloads
+from harness.core.outer import RULES
+from harness.errors import UsageError
+from harness.protocol import Request, Resolved, ResolvedMethod, ResolvedWorkload
+from harness.settings import format_settings, settings_of
+
+NUMERIC_CODE = ("core", "measure", "workloads", "training.py")
+"""What of this package can change a number; hashed into every cell's id, with the whole of `methods`."""
+
+
+def preflight(request: Request) -> Resolved:
+    """Everything asked for, found and checked, or UsageError with one sentence."""
+    torch.set_num_threads(request.threads)
+    device = choose_device(request.device)
+    methods = tuple(registry.resolve_method(spec, request.inner_steps[0]) for spec in request.methods)
+    check_defaults(methods)
+    opened = []
+    for spec in request.workloads:
+        workload = registry.make_workload(spec)
+        tasks = workload.open(Path(request.data_root) if request.data_root else None)
+        label = f"{spec.name}[{format_settings(settings_of(workload))}]"
+        batching = workload.model().batching
+        opened.append(ResolvedWorkload(spec, label, workload.score, tasks.fingerprint, batching))
+    return Resolved(methods, tuple(opened), str(device), describe_torch(device))
+
+
+def choose_device(wanted: str) -> torch.device:
+    """The device that `auto`, `cpu` or `cuda` means here."""
+    if wanted == "cuda" and not torch.cuda.is_available():
+        raise UsageError(
+            "device 'cuda': torch sees no CUDA device here; use --device cpu, or install a CUDA build of torch."
+        )
+    if wanted == "auto":
+        wanted = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(wanted)
+
+
+def check_defaults(methods: tuple[ResolvedMethod, ...]) -> None:
+    """Refuse a suite's default that is a setting of none of its methods."""
+    if any(m.missing for m in methods):
+        return
+    for m in methods:
+        unused = set(m.spec.defaults) - {key for other in methods for key in other.settings}
+        if unused:
+            raise UsageError(
+                f"{m.spec.where}: the default '{min(unused)}' is a setting of none of the methods; remove it."
+            )
+
+
+def describe_torch(device: torch.device) -> dict[str, str | int | bool]:
+    """What of torch, the device and this code a number may depend on."""
+    facts: dict[str, str | int | bool] = {
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "device": str(device),
+        "threads": torch.get_num_threads(),
+        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+        "code": numeric_code(),
+    }
+    if device.type == "cuda":
+        facts["device_name"] = torch.cuda.get_device_name(device)
+        facts["cuda"] = str(torch.version.cuda)
+        facts["cudnn"] = str(torch.backends.cudnn.version())
+    return facts
+
+
+def numeric_code() -> str:
+    """Hash of the sources that decide a number."""
+    package = Path(harness.__file__).parent
+    roots = [package / part for part in NUMERIC_CODE] + [Path(sys.modules["methods"].__path__[0])]
+    return registry.hash_files(
+        path for root in roots for path in ([root] if root.is_file() else root.rglob("*.py"))
+    )
+
+
+def list_methods() -> list[tuple[str, str, str]]:
+    """Name, what it is, and settings with their defaults, of each known method."""
+    entries = []
+    for name in registry.method_names():
+        try:
+            _, cls = registry.load_method(name, "list")
+        except registry.LibraryMissing as failure:
+            entries.append((name, f"not available: {failure}", ""))
+            continue
+        settings = settings_of(cls(inner_steps=1), RULES)
+        del settings["inner_steps"]
+        what = f"{_summary(cls)} ({cls.kind}; {cls.memory_order} memory)"
+        entries.append((name, what, format_settings(settings)))
+    return entries
+
+
+def list_workloads() -> list[tuple[str, str, str]]:
+    """Name, what it is, and settings with their defaults, of each workload."""
+    entries = []
+    for name in workloads.BUILT_IN:
+        cls = registry.workload_class(name)
+        entries.append((name, _summary(cls), format_settings(settings_of(cls()))))
+    return entries
+
+
+def _summary(cls: type) -> str:
+    return (inspect.getdoc(cls) or "").partition("\n")[0]

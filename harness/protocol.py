@@ -1,0 +1,285 @@
+"""What the parent and its workers agree upon: settings of the measures, cells, points, messages.
+
+No torch here: both sides load it.
+"""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Measure = Literal["memory", "time", "accuracy"]
+Status = Literal["ok", "oom", "timeout", "diverged", "error", "skipped", "interrupted"]
+
+Positive = Annotated[int, Field(ge=1, strict=True)]
+PositiveSteps = Annotated[list[Positive], Field(min_length=1)]
+InnerSteps = PositiveSteps | dict[str, PositiveSteps]
+"""A list for all methods, or a table of them by method name, "*" being all others."""
+
+
+class MeasureSettings(BaseModel):
+    """What all measures have in common."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    inner_steps: InnerSteps | None = None
+    """Narrows the suite's inner steps for this measure."""
+
+    meta_batch_size: Positive = 4
+    """Tasks of one meta-step."""
+
+    task_chunk: Positive | None = None
+    """Tasks that a method sees at once; None for the whole meta-batch."""
+
+    execution: Literal["vectorized", "loop"] = "vectorized"
+    """How the tasks of a chunk are evaluated: in one call of the model, or one after another."""
+
+
+class AccuracySettings(MeasureSettings):
+    """Meta-train, select on validation tasks, test on fresh ones."""
+
+    meta_steps: Positive = 1000
+    validate_every: Positive = 100
+    validation_tasks: Positive = 100
+    test_tasks: Positive = 600
+    test_inner_steps: Positive | None = None
+    """Inner steps at validation and test; None for those of training."""
+
+    untrained: bool = True
+    """Also test the untrained initialisation, as a floor."""
+
+
+class MemorySettings(MeasureSettings):
+    """Peak of allocated bytes during one meta-step."""
+
+
+class TimeSettings(MeasureSettings):
+    """Wall-clock of a meta-step, in blocks of interleaved rounds."""
+
+    # Theil-Sen on 9 minima: its spread was 10% on a shared 2-core machine (DESIGN, section 6).
+    rounds: Positive = 9
+    blocks: Positive = 3
+
+
+SETTINGS: dict[Measure, type[MeasureSettings]] = {
+    "memory": MemorySettings,
+    "time": TimeSettings,
+    "accuracy": AccuracySettings,
+}
+"""In the order in which a run takes them: time learns from memory what does not fit."""
+
+HEADLINE = {"memory": "peak_bytes", "time": "step_seconds", "accuracy": "accuracy"}
+UNITS = {"peak_bytes": "byte", "step_seconds": "s", "accuracy": "fraction", "loss": "loss"}
+
+
+@dataclass(frozen=True)
+class MethodSpec:
+    """A method as asked for: a built-in or entry-point name, or `path.py:Class`, with settings."""
+
+    name: str
+    settings: dict[str, Any] = field(default_factory=dict)
+    defaults: dict[str, Any] = field(default_factory=dict)
+    """The suite's defaults: taken where the method has such a setting."""
+
+    where: str = "--method"
+    """For errors: the file and key, or the option, that asked for it."""
+
+
+@dataclass(frozen=True)
+class ResolvedMethod:
+    """A method as the preflight found it."""
+
+    spec: MethodSpec
+    name: str
+    settings: dict[str, Any]
+    """All of them, `inner_steps` left out."""
+
+    source: str
+    """Hash of the adapter's file; of its whole package for a built-in."""
+
+    missing: str | None = None
+    """What to install, if its library is absent: its points are skipped."""
+
+
+@dataclass(frozen=True)
+class WorkloadSpec:
+    """A workload as asked for."""
+
+    name: str
+    settings: dict[str, Any]
+    where: str = "the suite"
+
+
+@dataclass(frozen=True)
+class ResolvedWorkload:
+    """A workload as the preflight found it. `label` carries its settings, as rows do."""
+
+    spec: WorkloadSpec
+    label: str
+    score: str
+    fingerprint: str
+    batching: str
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the preflight checks."""
+
+    methods: tuple[MethodSpec, ...]
+    workloads: tuple[WorkloadSpec, ...]
+    inner_steps: tuple[int, ...]
+    device: str
+    threads: int
+    data_root: str | None
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """The preflight's answer."""
+
+    methods: tuple[ResolvedMethod, ...]
+    workloads: tuple[ResolvedWorkload, ...]
+    device: str
+    environment: dict[str, Any]
+    """What only a process with torch can know: versions, device, thread count."""
+
+
+@dataclass(frozen=True)
+class Point:
+    """One method at one number of inner steps."""
+
+    method: ResolvedMethod
+    inner_steps: int
+
+    @property
+    def label(self) -> str:
+        return f"{self.method.name} {self.inner_steps}"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One point of a grid; for `time`, one block that holds all points."""
+
+    measure: Measure
+    settings: MeasureSettings
+    workload: ResolvedWorkload
+    points: tuple[Point, ...]
+    seed: int
+    device: str
+    threads: int
+    data_root: str | None
+    memory_budget: int | None
+    block: int
+    identity: str
+    """What else the cell's id depends on: versions, device name, thread count."""
+
+    @property
+    def id(self) -> str:
+        """Content address: equal for equal work, different after any change that may change a number."""
+        settings = self.settings.model_dump(exclude={"inner_steps"})
+        content = {
+            "measure": self.measure,
+            "settings": settings,
+            "workload": [self.workload.label, self.workload.fingerprint, self.workload.batching],
+            "points": [[p.method.name, p.method.settings, p.method.source, p.inner_steps] for p in self.points],
+            "seed": self.seed,
+            "block": self.block,
+            "memory_budget": self.memory_budget,
+            "identity": self.identity,
+        }
+        return digest(content)
+
+    @property
+    def label(self) -> str:
+        """For progress lines: `accuracy glyphs maml 8 seed 0`."""
+        what = self.points[0].label if len(self.points) == 1 else f"block {self.block}"
+        return f"{self.measure} {self.workload.spec.name} {what} seed {self.seed}"
+
+
+def digest(content: Any) -> str:
+    """16 hexadecimal digits of a SHA-256 over canonical JSON."""
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"), default=_plain)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _plain(value: Any) -> Any:
+    return asdict(value)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What an instrument says of a point; the parent makes a row of it."""
+
+    point: int
+    metric: str
+    value: float | None
+    unit: str
+    repeat: int = 0
+    status: Status = "ok"
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class Samples:
+    """A table of per-task values, kept beside the rows in the cell's folder."""
+
+    columns: dict[str, list[float]]
+
+
+@dataclass(frozen=True)
+class At:
+    """The worker begins with a point (None: with all): the clock of `--timeout` starts anew, and a death
+    from here on is this point's."""
+
+    point: int | None
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Fraction of the cell that is done, with a word on how it goes."""
+
+    fraction: float
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Done:
+    """The cell came to its end; points that failed have their readings."""
+
+
+@dataclass(frozen=True)
+class Refused:
+    """The preflight found bad input: one sentence."""
+
+    sentence: str
+
+
+@dataclass(frozen=True)
+class Crashed:
+    """The worker's own code raised where no point is to blame. Its traceback is in the log."""
+
+    sentence: str
+
+
+@dataclass(frozen=True)
+class Launch:
+    """Asks for a cell, without the points at which an earlier process of it ended."""
+
+    cell: Cell
+    without: frozenset[int] = frozenset()
+
+
+@dataclass(frozen=True)
+class Listing:
+    """Name, summary and settings of each thing that was asked for."""
+
+    entries: list[tuple[str, str, str]]
+
+
+Task = Request | Launch | Literal["methods", "workloads"]
+"""What a worker may be asked for."""
+
+Message = Reading | Samples | At | Progress | Done | Refused | Crashed | Resolved | Listing
+"""What a worker may say."""

@@ -1,0 +1,131 @@
+"""Settings of methods and workloads: written in brackets or TOML tables, checked against dataclass fields."""
+
+import dataclasses
+import re
+import tomllib
+from collections.abc import Mapping
+from typing import Any, TypeVar, get_type_hints
+
+from harness.errors import UsageError, nearest
+
+T = TypeVar("T")
+
+
+def parse_spec(text: str, where: str) -> tuple[str, dict[str, Any]]:
+    """A name with settings in brackets. Values are TOML; a bare word is a string.
+
+    >>> parse_spec("imaml-gd[cg_steps=10,lam=1.0]", "--method")
+    ('imaml-gd', {'cg_steps': 10, 'lam': 1.0})
+    """
+    match = re.fullmatch(r"\s*([^\[\]]+?)\s*(?:\[(.*)\])?\s*", text, re.DOTALL)
+    if match is None:
+        raise UsageError(f"{where}: '{text}' is not a name with settings; write NAME or NAME[key=value,...].")
+    name, inside = match.groups()
+    settings: dict[str, Any] = {}
+    for part in split_outside_brackets(inside or ""):
+        key, equals, value = part.partition("=")
+        if not equals or not key.strip():
+            raise UsageError(f"{where}: '{part.strip()}' in '{text}' is not a setting; write key=value.")
+        set_dotted(settings, key.strip(), parse_value(value.strip()))
+    return name, settings
+
+
+def split_outside_brackets(text: str) -> list[str]:
+    """`text` split at its top-level commas; empty parts are dropped."""
+    parts, depth, start = [], 0, 0
+    for i, character in enumerate(text + ","):
+        depth += (character in "[{(") - (character in "]})")
+        if character == "," and depth == 0:
+            parts.append((text + ",")[start:i])
+            start = i + 1
+    return [part for part in parts if part.strip()]
+
+
+def parse_value(text: str) -> Any:
+    """A TOML value, or the text itself where it is none."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def set_dotted(table: dict[str, Any], key: str, value: Any) -> None:
+    """`table["a"]["b"] = value` for the key `a.b`, as TOML has it."""
+    *path, last = key.split(".")
+    for part in path:
+        inner = table.setdefault(part, {})
+        if not isinstance(inner, dict):
+            inner = table[part] = {}
+        table = inner
+    table[last] = value
+
+
+def format_settings(settings: Mapping[str, Any]) -> str:
+    """The inverse of `parse_spec`'s brackets, without them: `ways=5,norm=batch-stats`."""
+
+    def value(v: Any) -> str:
+        return str(v).lower() if isinstance(v, bool) else str(v)
+
+    return ",".join(f"{key}={value(v)}" for key, v in settings.items())
+
+
+def build(
+    cls: type[T],
+    settings: Mapping[str, Any],
+    where: str,
+    rules: Mapping[str, type] | None = None,
+) -> T:
+    """An instance of the dataclass `cls` with `settings`, each checked against its field's type.
+
+    A field that is itself a dataclass takes a table; `rule` in it names another class of `rules`.
+    Raises UsageError for an unknown name, a wrong type or a value that the class refuses.
+    """
+    from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+    hints = get_type_hints(cls)
+    known = {f.name: f for f in dataclasses.fields(cls) if f.init}  # type: ignore[arg-type]
+    values: dict[str, Any] = {}
+    for key, given in settings.items():
+        if key not in known:
+            raise UsageError(f"{where}: setting '{key}' is unknown; {nearest(key, known, 'its settings')}")
+        default = known[key].default
+        if dataclasses.is_dataclass(default) and not isinstance(default, type):
+            values[key] = _build_part(default, given, f"{where}: {key}", rules or {})
+            continue
+        try:
+            adapter = TypeAdapter(hints[key], config=ConfigDict(strict=True))
+            values[key] = adapter.validate_python(given)
+        except ValidationError as failure:
+            reason = failure.errors()[0]["msg"]
+            raise UsageError(f"{where}: setting '{key}' cannot be {given!r}: {reason}.") from failure
+    try:
+        return cls(**values)
+    except (ValueError, TypeError) as failure:
+        raise UsageError(f"{where}: {failure}.") from failure
+
+
+def _build_part(default: Any, given: Any, where: str, rules: Mapping[str, type]) -> Any:
+    """The dataclass `default` changed by the table `given`."""
+    if not isinstance(given, Mapping):
+        raise UsageError(f"{where} takes a table of settings, such as {{lr = 1e-3}}, not {given!r}.")
+    given = dict(given)
+    rule = given.pop("rule", None)
+    if rule is None:
+        start = {f.name: getattr(default, f.name) for f in dataclasses.fields(default)}
+        return build(type(default), start | given, where)
+    if rule not in rules:
+        raise UsageError(f"{where}: rule '{rule}' is unknown; {nearest(str(rule), rules, 'the rules')}")
+    return build(rules[rule], given, where)
+
+
+def settings_of(instance: Any, rules: Mapping[str, type] | None = None) -> dict[str, Any]:
+    """All settings of a dataclass instance, plain and sorted; `build` makes the same instance of them."""
+    names = {cls: name for name, cls in (rules or {}).items()}
+    plain: dict[str, Any] = {}
+    for f in sorted(dataclasses.fields(instance), key=lambda f: f.name):
+        value = getattr(instance, f.name)
+        if dataclasses.is_dataclass(value) and not isinstance(value, type):
+            inner = settings_of(value)
+            value = ({"rule": names[type(value)]} if type(value) in names else {}) | inner
+        plain[f.name] = value
+    return plain

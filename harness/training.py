@@ -1,0 +1,185 @@
+"""The outer loop: meta-steps, selection on validation tasks, evaluation on fresh ones."""
+
+import copy
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from harness.core import trees
+from harness.core.episodes import TaskBatch
+from harness.core.method import Method
+from harness.core.model import Model
+from harness.core.objective import Execution, LossFunction, task_objectives
+from harness.core.trees import Params
+from harness.protocol import AccuracySettings
+from harness.workloads.base import Split, Tasks, Workload
+
+
+class Diverged(Exception):
+    """A value that is no longer finite: the point's status, not an error."""
+
+
+class MetaLearner:
+    """Meta-parameters, the outer rule's state, and the step that changes both.
+
+    Every measure steps through here, so that all of them speak of the same meta-step.
+    """
+
+    def __init__(
+        self,
+        method: Method,
+        model: Model,
+        loss_function: LossFunction,
+        *,
+        seed: int,
+        device: torch.device,
+        total_steps: int,
+        task_chunk: int | None = None,
+        execution: Execution = "vectorized",
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        self.method = method
+        self.model = model
+        self.loss_function = loss_function
+        self.task_chunk = task_chunk
+        self.execution = execution
+        initial = method.meta_parameters(model.initial(seed))
+        # A copy: an initial tensor may be a view, and the outer rule writes in place.
+        self.meta: Params = {n: p.to(device, dtype, copy=True) for n, p in initial.items()}
+        self.optimiser = method.outer.optimiser(list(self.meta.values()))
+        self.schedule = method.outer.schedule(self.optimiser, total_steps)
+
+    def step(self, batch: TaskBatch) -> None:
+        """One meta-step: the mean meta-gradient over `batch`, chunk by chunk, then the outer rule."""
+        mean: Params | None = None
+        for chunk in batch.chunks(self.task_chunk or len(batch)):
+            tasks = task_objectives(chunk, self.model, self.loss_function, execution=self.execution)
+            gradient = self.method.meta_gradient(tasks, trees.repeat_for_tasks(self.meta, len(chunk)))
+            part = {name: gradient[name].sum(0) / len(batch) for name in self.meta}
+            mean = part if mean is None else trees.axpy(1.0, part, mean)
+            del gradient, part, tasks
+        assert mean is not None, "a meta-batch has at least one task"
+        for name, p in self.meta.items():
+            p.grad = mean[name]
+        self.optimiser.step()
+        if self.schedule is not None:
+            self.schedule.step()
+        for p in self.meta.values():
+            p.grad = None
+
+    def state_tensors(self) -> list[Tensor]:
+        """Meta-parameters and the outer rule's tensors: what stays between meta-steps."""
+        state = [
+            value
+            for each in self.optimiser.state.values()
+            for value in each.values()
+            if isinstance(value, Tensor)
+        ]
+        return [*self.meta.values(), *state]
+
+
+def evaluate(
+    method: Method,
+    workload: Workload,
+    model: Model,
+    tasks: Tasks,
+    meta: Params,
+    *,
+    split: Split,
+    seed: int,
+    count: int,
+    chunk: int,
+    execution: Execution = "vectorized",
+) -> Tensor:
+    """Score of every one of `count` tasks after adaptation [count], float64 on the CPU.
+
+    An accuracy (fraction of the query set) or a loss, as the workload has it.
+    """
+    device = next(iter(meta.values())).device
+    scores = []
+    for start in range(0, count, chunk):
+        batch = tasks.sample(split, seed, start, min(chunk, count - start)).to(device)
+        objectives = task_objectives(batch, model, workload.loss_function, execution=execution)
+        phi = method.adapt(objectives.support, trees.repeat_for_tasks(meta, len(batch)))
+        if workload.score == "loss":
+            with torch.no_grad():
+                scores.append(objectives.query.loss(phi).double().cpu())
+        else:
+            outputs = objectives.query.predict(phi)
+            if not torch.isfinite(outputs).all():
+                raise Diverged(f"a prediction on {split} task {start} or one of the next {chunk} is not finite")
+            hits = outputs.argmax(-1) == batch.query.targets
+            scores.append(hits.double().mean(1).cpu())
+    return torch.cat(scores)
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What meta-training leaves."""
+
+    meta: Params
+    """The meta-parameters that did best on validation tasks."""
+
+    best_step: int
+    validation: list[tuple[int, float]]
+    """Meta-step and mean validation score, in order; step 0 is the untrained initialisation."""
+
+
+def train(
+    learner: MetaLearner,
+    workload: Workload,
+    tasks: Tasks,
+    settings: AccuracySettings,
+    *,
+    seed: int,
+    device: torch.device,
+    progress: Callable[[float, str], None],
+) -> Trained:
+    """Meta-train for `settings.meta_steps`, select on validation tasks alone. Raises Diverged."""
+    tester = for_testing(learner.method, settings)
+    better = (lambda a, b: a > b) if workload.score == "accuracy" else (lambda a, b: a < b)
+    validation: list[tuple[int, float]] = []
+    best: Params = {}
+    best_step = 0
+
+    def validate(step: int) -> None:
+        nonlocal best, best_step
+        scores = evaluate(
+            tester,
+            workload,
+            learner.model,
+            tasks,
+            learner.meta,
+            split="validation",
+            seed=seed,
+            count=settings.validation_tasks,
+            chunk=settings.meta_batch_size,
+            execution=settings.execution,
+        )
+        score = float(scores.mean())
+        if not torch.isfinite(scores).all():
+            raise Diverged(f"the validation {workload.score} is not finite at meta-step {step}")
+        if not validation or better(score, dict(validation)[best_step]):
+            best, best_step = copy.deepcopy(learner.meta), step
+        validation.append((step, score))
+
+    validate(0)
+    for step in range(1, settings.meta_steps + 1):
+        start = (step - 1) * settings.meta_batch_size
+        learner.step(tasks.sample("train", seed, start, settings.meta_batch_size).to(device))
+        if not all(bool(torch.isfinite(p).all()) for p in learner.meta.values()):
+            raise Diverged(f"the meta-parameters are not finite after meta-step {step}")
+        if step % settings.validate_every == 0 or step == settings.meta_steps:
+            validate(step)
+        progress(step / settings.meta_steps, f"validation {workload.score} {validation[-1][1]:.3f}")
+    return Trained(best, best_step, validation)
+
+
+def for_testing(method: Method, settings: AccuracySettings) -> Method:
+    """The method with the inner steps of validation and test."""
+    if settings.test_inner_steps is None:
+        return method
+    return dataclasses.replace(method, inner_steps=settings.test_inner_steps)

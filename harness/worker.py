@@ -1,0 +1,195 @@
+"""One process of its own: it runs a cell, or the preflight, and tells its parent over a pipe.
+
+The forkserver imports this module once, so that a new worker has torch loaded and no device open.
+"""
+
+import os
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import torch
+
+from harness import registry
+from harness.errors import UsageError
+from harness.measure.accuracy import measure_accuracy
+from harness.measure.bench import Bench
+from harness.measure.memory import measure_memory
+from harness.measure.time import measure_time, warm_up
+from harness.measure.tracker import VirtualOutOfMemory
+from harness.preflight import list_methods, list_workloads, preflight
+from harness.protocol import (
+    HEADLINE,
+    At,
+    Cell,
+    Crashed,
+    Done,
+    Launch,
+    Listing,
+    Message,
+    Progress,
+    Reading,
+    Refused,
+    Request,
+    Status,
+    Task,
+    TimeSettings,
+)
+from harness.training import Diverged
+from harness.workloads.base import Tasks
+
+Send = Callable[[Message], None]
+
+PROGRESS_INTERVAL_S = 0.25  # often enough for an eye, rare enough to disturb nothing
+
+
+def main(parent: Connection, task: Task, log: str) -> None:
+    """The body of a worker process. What it prints goes to `log`."""
+    # A group of its own: a timeout kills what a cell started too, and Ctrl-C reaches the parent alone.
+    os.setsid()
+    handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    os.dup2(handle, 1)
+    os.dup2(handle, 2)
+    threading.Thread(target=_die_with, args=(parent,), daemon=True).start()
+    try:
+        _answer(task, parent.send)
+        parent.send(Done())
+    except UsageError as failure:
+        parent.send(Refused(str(failure)))
+    except Exception as failure:
+        traceback.print_exc()
+        parent.send(Crashed(_sentence(failure)))
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # Nothing is left to clean up: torch's teardown would only add to what a cell costs.
+    os._exit(0)
+
+
+def _die_with(parent: Connection) -> None:
+    """End this process and what it started as soon as the parent is gone, however it went."""
+    try:
+        parent.recv()
+    except (EOFError, OSError):
+        os.killpg(0, signal.SIGKILL)
+
+
+def _answer(task: Task, send: Send) -> None:
+    match task:
+        case Request():
+            send(preflight(task))
+        case Launch():
+            run_cell(task, send)
+        case "methods":
+            send(Listing(list_methods()))
+        case "workloads":
+            send(Listing(list_workloads()))
+
+
+def run_cell(launch: Launch, send: Send) -> None:
+    """Everything that the cell's measure reads. A point that fails leaves a reading with its status."""
+    cell = launch.cell
+    torch.set_num_threads(cell.threads)
+    # Fixed, so that equal cells do equal work: no autotuned kernels, no reduced precision.
+    torch.backends.cudnn.benchmark = False
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cuda.matmul.allow_tf32 = False
+    workload = registry.make_workload(cell.workload.spec)
+    tasks = workload.open(Path(cell.data_root) if cell.data_root else None)
+    if cell.measure == "time":
+        _run_block(launch, tasks, send)
+        return
+    send(At(0))
+    try:
+        bench = make_bench(cell, 0, tasks)
+        readings = (
+            measure_memory(bench) if cell.measure == "memory" else measure_accuracy(bench, _progress(send))
+        )
+        for reading in readings:
+            send(reading)
+    except Exception as failure:
+        send(failed(cell, 0, failure))
+
+
+def _run_block(launch: Launch, tasks: Tasks, send: Send) -> None:
+    cell = launch.cell
+    settings = cell.settings
+    assert isinstance(settings, TimeSettings)
+    contestants = []
+    for i in range(len(cell.points)):
+        if i in launch.without:
+            continue
+        send(At(i))
+        try:
+            contestants.append(warm_up(make_bench(cell, i, tasks), i))
+        except Exception as failure:
+            send(failed(cell, i, failure))
+    for number in range(settings.rounds):
+        send(At(None))
+        for reading in measure_time(
+            contestants, number, settings.rounds, cell.block, cell.seed, torch.device(cell.device)
+        ):
+            send(reading)
+        done = number + 1
+        send(Progress(done / settings.rounds, f"round {done} of {settings.rounds}"))
+
+
+def make_bench(cell: Cell, point: int, tasks: Tasks) -> Bench:
+    """The cell's point, ready to step."""
+    workload = registry.make_workload(cell.workload.spec)
+    return Bench(
+        method=registry.make_method(cell.points[point].method, cell.points[point].inner_steps),
+        workload=workload,
+        tasks=tasks,
+        model=workload.model(),
+        settings=cell.settings,
+        seed=cell.seed,
+        device=torch.device(cell.device),
+        memory_budget=cell.memory_budget,
+    )
+
+
+def failed(cell: Cell, point: int, failure: Exception) -> Reading:
+    """The reading of a point that raised: its status, and the reason in a sentence."""
+    status: Status = "error"
+    if isinstance(failure, VirtualOutOfMemory) or _is_out_of_memory(failure):
+        status = "oom"
+    elif isinstance(failure, Diverged):
+        status = "diverged"
+    else:
+        traceback.print_exc()
+    metric = cell.workload.score if cell.measure == "accuracy" else HEADLINE[cell.measure]
+    detail = str(failure) if isinstance(failure, VirtualOutOfMemory | Diverged) else _sentence(failure)
+    return Reading(point, metric, None, "", status=status, detail=detail)
+
+
+def _is_out_of_memory(failure: Exception) -> bool:
+    """CUDA has an exception for it; the CPU's allocator is told by its name in the message."""
+    if isinstance(failure, torch.OutOfMemoryError | MemoryError):
+        return True
+    return isinstance(failure, RuntimeError) and "DefaultCPUAllocator" in str(failure)
+
+
+def _progress(send: Send) -> Callable[[float, str], None]:
+    last = 0.0
+
+    def report(fraction: float, note: str) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if now - last >= PROGRESS_INTERVAL_S or fraction >= 1:
+            last = now
+            send(Progress(fraction, note))
+
+    return report
+
+
+def _sentence(failure: Exception) -> str:
+    """What was raised and where, on one line."""
+    frames = traceback.extract_tb(failure.__traceback__)
+    where = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
+    first = str(failure).strip().partition("\n")[0]
+    return f"{type(failure).__name__}: {first}{where}" if first else f"{type(failure).__name__}{where}"
