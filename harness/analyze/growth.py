@@ -40,7 +40,10 @@ class Growth:
         steps = f"(steps {self.first_step} to {self.last_step})"
         if self.shape == "flat":
             return f"flat ({_signed(100 * self.change, 1)} %, steps {self.first_step} to {self.last_step})"
-        shape = {"unknown": "two points only", "uneven": "not a straight line"}.get(self.shape, self.shape)
+        if self.shape in ("sublinear", "superlinear", "uneven"):  # one slope would mislead
+            shape = "not on a straight line" if self.shape == "uneven" else self.shape
+            return f"{_signed(100 * self.change, 0)} % {steps}, {shape}"
+        shape = "two points only" if self.shape == "unknown" else self.shape
         return f"{_signed(self.bytes_per_step / MIB, 2)} MiB a step {steps}, {shape}"
 
     def _end_in_words(self) -> str:

@@ -67,7 +67,7 @@ def draw_panel(ax: Axes, curves: Curves, looks: dict[str, Look], *, end_labels: 
             x, known.value, yerr=np.array(bars), color=look.colour, linestyle=style, marker=look.marker,
             markersize=5.5, markerfacecolor=face, markeredgecolor="white" if look.filled else look.colour,
             markeredgewidth=0.6 if look.filled else 1.2, linewidth=1.5, elinewidth=1,
-            capsize=2, zorder=3, label=f"{run}: {label}",
+            capsize=2, capthick=1, zorder=3, label=f"{run}: {label}",
         )  # fmt: skip
         if known.untrained.notna().any():
             ax.plot(

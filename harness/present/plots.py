@@ -40,7 +40,7 @@ YLABELS = {
 }
 # Inches. Margins are fixed: labels are placed once, and the files are the same every time.
 AXES = (4.3, 3.4)
-LEFT, TOP, BOTTOM, LEGEND = 0.75, 0.85, 0.55, 0.25
+LEFT, TOP, BOTTOM, LEGEND, TITLE_LINE = 0.75, 0.68, 0.55, 0.25, 0.17
 STYLE = {
     "font.size": 9,
     "axes.labelsize": 9,
@@ -118,10 +118,11 @@ def measure_figure(measure: str, summary: pd.DataFrame) -> Figure:
     panels = curves_of(measure, summary)
     styles = looks(zip(summary.method, summary.method_label, strict=True))
     right = 0.45 + 0.075 * max(map(len, styles))
-    figure, axes = _figure(1, len(panels), right, _keys(panels))
-    for ax, curves in zip(axes, panels, strict=True):
-        part = summary[summary.workload == curves.workload]
-        _heading(ax, finding(measure, part), _context(measure, part), AXES[0] + right - 0.2)
+    parts = [summary[summary.workload == curves.workload] for curves in panels]
+    titles = [_wrapped(finding(measure, part), AXES[0] + right - 0.2) for part in parts]
+    figure, axes = _figure(1, len(panels), right, titles, _keys(panels))
+    for ax, curves, part, title in zip(axes, panels, parts, titles, strict=True):
+        _heading(ax, title, _context(measure, part))
         draw_panel(ax, curves, styles)
     return figure
 
@@ -137,21 +138,24 @@ def overview_figure(summaries: dict[str, pd.DataFrame]) -> Figure:
         for curves in curves_of(measure, s)
     }
     keys = [*_method_keys(every, styles), *_keys(list(panels.values()))]
-    figure, axes = _figure(len(workloads), len(summaries), 0.2, keys)
     places = [(workload, measure) for workload in workloads for measure in summaries]
+    parts = {place: summaries[place[1]][summaries[place[1]].workload == place[0]] for place in panels}
+    titles = {place: _wrapped(finding(place[1], part), AXES[0] + 0.1) for place, part in parts.items()}
+    figure, axes = _figure(len(workloads), len(summaries), 0.2, list(titles.values()), keys)
     for ax, place in zip(axes, places, strict=True):
         if place not in panels:
             ax.set_axis_off()
             continue
-        workload, measure = place
-        part = summaries[measure][summaries[measure].workload == workload]
-        _heading(ax, finding(measure, part), _context(measure, part), AXES[0] + 0.1)
+        _heading(ax, titles[place], _context(place[1], parts[place]))
         draw_panel(ax, panels[place], styles, end_labels=False)
     return figure
 
 
-def _figure(rows: int, columns: int, right: float, keys: list[Line2D]) -> tuple[Figure, list[Axes]]:
-    cell = (LEFT + AXES[0] + right, TOP + AXES[1] + BOTTOM)
+def _figure(
+    rows: int, columns: int, right: float, titles: list[str], keys: list[Line2D]
+) -> tuple[Figure, list[Axes]]:
+    top = TOP + TITLE_LINE * max(title.count("\n") for title in titles)
+    cell = (LEFT + AXES[0] + right, top + AXES[1] + BOTTOM)
     width = columns * cell[0]
     lines = math.ceil(sum(0.65 + 0.07 * len(str(key.get_label())) for key in keys) / width)
     legend = LEGEND * lines + 0.05
@@ -161,7 +165,7 @@ def _figure(rows: int, columns: int, right: float, keys: list[Line2D]) -> tuple[
     axes = []
     for i in range(rows):
         for j in range(columns):
-            left, bottom = j * cell[0] + LEFT, height - i * cell[1] - TOP - AXES[1]
+            left, bottom = j * cell[0] + LEFT, height - i * cell[1] - top - AXES[1]
             ax = figure.add_axes((left / width, bottom / height, AXES[0] / width, AXES[1] / height))
             sns.despine(ax=ax)
             axes.append(ax)
@@ -173,14 +177,17 @@ def _figure(rows: int, columns: int, right: float, keys: list[Line2D]) -> tuple[
     return figure, axes
 
 
-def _heading(ax: Axes, title: str, context: str, inches: float) -> None:
-    lines = textwrap.wrap(title, int(inches * 12.5))
+def _wrapped(title: str, inches: float) -> str:
+    return "\n".join(textwrap.wrap(title, int(inches * 12.5)))
+
+
+def _heading(ax: Axes, title: str, context: str) -> None:
     offset: dict[str, Any] = {
         "xycoords": "axes fraction",
         "textcoords": "offset points",
         "annotation_clip": False,
     }
-    ax.annotate("\n".join(lines), (0, 1), (-38, 25), fontsize=10, fontweight="bold", va="bottom", **offset)
+    ax.annotate(title, (0, 1), (-38, 25), fontsize=10, fontweight="bold", va="bottom", **offset)
     ax.annotate(context, (0, 1), (-38, 11), fontsize=8, color=GREY, va="bottom", **offset)
 
 
