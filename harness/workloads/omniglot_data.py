@@ -228,7 +228,8 @@ def _decode(sources: Sequence[Source], expected: frozenset[str]) -> ImageSet:
 # --- the cache of decoded images --------------------------------------------------------------------------
 # One file: MAGIC, the length of the header (8 bytes, little-endian), the header (JSON), the image bytes.
 
-MAGIC = b"innerloop images 1\n"  # the format's version; also part of the key
+# Part of the key. Raise the number with any change to this format or to how images are decoded and reduced.
+MAGIC = b"innerloop images 1\n"
 LONGEST_HEADER = 1 << 20  # bytes; 1,623 names take 60 kB, and a damaged length must not ask for all memory
 
 
