@@ -94,7 +94,7 @@ class Hand:
     """How far one drawing may stray from the letter; lengths in pixels of the 28x28 image.
 
     Chosen so that a pixel nearest-neighbour classifier gets 5-way 1-shot tasks right more often than not but
-    is far from done (0.58; Omniglot's minimal sets: 0.36 to 0.43). Half as far again it falls to 0.43, but at
+    is far from done (0.58; Omniglot's minimal sets: 0.37 to 0.44). Half as far again it falls to 0.43, but at
     one bit a pixel some letters are then hard to read by eye.
     """
 
