@@ -63,12 +63,14 @@ def draw_panel(ax: Axes, curves: Curves, looks: dict[str, Look], *, end_labels: 
             (known.value - known.low).fillna(0).clip(lower=0),
             (known.high - known.value).fillna(0).clip(lower=0),
         ]
-        ax.errorbar(
+        drawn = ax.errorbar(
             x, known.value, yerr=np.array(bars), color=look.colour, linestyle=style, marker=look.marker,
-            markersize=5.5, markerfacecolor=face, markeredgecolor="white" if look.filled else look.colour,
-            markeredgewidth=0.6 if look.filled else 1.2, linewidth=1.5, elinewidth=1,
-            capsize=2, capthick=1, zorder=3, label=f"{run}: {label}",
+            markersize=5.5, markerfacecolor=face, linewidth=1.5, elinewidth=1, capsize=2.5, capthick=1,
+            zorder=3, label=f"{run}: {label}",
         )  # fmt: skip
+        # Only now: given above, the caps of the bars would take the edge's colour too.
+        drawn.lines[0].set_markeredgecolor("white" if look.filled else look.colour)
+        drawn.lines[0].set_markeredgewidth(0.6 if look.filled else 1.2)
         if known.untrained.notna().any():
             ax.plot(
                 known.inner_steps, known.untrained, color=look.colour, alpha=0.4, linewidth=1,

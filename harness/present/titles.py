@@ -73,8 +73,8 @@ def _growing(summary: pd.DataFrame) -> str:
     other = [g.method_label for g in growths if g.shape in ("sublinear", "superlinear", "uneven")]
     parts = []
     if 0 < len(linear) <= LISTED:
-        slopes = [f"{_slope(g.bytes_per_step)} for {g.method_label}" for g in linear]
-        parts.append(f"grows an inner step by {listed(slopes)}")
+        slopes = [f"{_slope(g.bytes_per_step)} ({g.method_label})" for g in linear]
+        parts.append(f"grows by {listed(slopes)} an inner step")
     elif linear:
         least, most = _slope(linear[-1].bytes_per_step), _slope(linear[0].bytes_per_step)
         parts.append(f"grows linearly for {len(linear)} methods ({least} to {most} a step)")

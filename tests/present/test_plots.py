@@ -159,7 +159,7 @@ def test_drawing_leaves_global_settings_alone(run: Path, tmp_path: Path) -> None
     ("measure", "title"),
     [
         ("accuracy", "Too close to call: maml reaches 87.1 ± 1.6 %, imaml-hf 84.3 ± 3.5 %"),
-        ("memory", "Peak memory grows an inner step by 26.35 MiB for maml and stays flat for "
+        ("memory", "Peak memory grows by 26.35 MiB (maml) an inner step and stays flat for "
                    "fomaml, reptile, imaml-gd and imaml-hf"),
         ("time", "reptile is the fastest at 8 inner steps (112 ms); imaml-hf takes 12 times as long"),
     ],
