@@ -96,12 +96,8 @@ def workload_class(name: str) -> type[Workload]:
 
 def source_of(cls: type[Method]) -> str:
     """Hash of the file that defines an adapter, and of those that its base classes come from."""
-    files = {
-        Path(module.__file__)
-        for base in cls.__mro__
-        if (module := sys.modules.get(base.__module__)) is not None and getattr(module, "__file__", None)
-        if base is not object
-    }
+    own = [base for base in cls.__mro__ if issubclass(base, Method)]
+    files = {Path(str(sys.modules[base.__module__].__file__)) for base in own}
     return hash_files(files)
 
 

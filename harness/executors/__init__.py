@@ -1,1 +1,1 @@
-"""."""
+"""Where cells run: local processes first, clusters later."""

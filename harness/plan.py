@@ -1,0 +1,101 @@
+"""From a resolved suite to its cells, each with a content-addressed id."""
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from harness import __version__
+from harness.protocol import Cell, Point, Resolved, ResolvedWorkload, TimeSettings, digest
+from harness.suite import Suite
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run is to do."""
+
+    suite: str
+    id: str
+    """Hash of what was asked for. Versions and sources are in the cells' ids instead: the same command
+    finds the same folder, and what has changed runs anew in it."""
+
+    cells: tuple[Cell, ...]
+
+    @property
+    def run_id(self) -> str:
+        return f"{self.suite}-{self.id}"
+
+    def manifest(self, suite: Suite, command: str) -> dict[str, Any]:
+        """The resolved plan as JSON: every cell, its id, the exact command."""
+        return {
+            "suite": self.suite,
+            "title": suite.content.title,
+            "run_id": self.run_id,
+            "command": command,
+            "content": suite.content.model_dump(mode="json", exclude_none=True),
+            "cells": [
+                {
+                    "id": cell.id,
+                    "measure": cell.measure,
+                    "workload": cell.workload.label,
+                    "seed": cell.seed,
+                    "block": cell.block,
+                    "points": [
+                        {"method": p.method.name, "settings": p.method.settings, "inner_steps": p.inner_steps}
+                        for p in cell.points
+                    ],
+                }
+                for cell in self.cells
+            ],
+        }
+
+
+def make_plan(suite: Suite, resolved: Resolved, *, data_root: str | None, memory_budget: int | None) -> Plan:
+    """All cells, memory first, then time, then accuracy: time leaves out what memory showed not to fit."""
+    cells = tuple(_cells(suite, resolved, data_root, memory_budget))
+    asked = {
+        "content": suite.content.model_dump(mode="json"),
+        "methods": [[m.name, m.spec.name, m.settings] for m in resolved.methods],
+        "workloads": [w.label for w in resolved.workloads],
+        "device": resolved.device,
+        "memory_budget": memory_budget,
+    }
+    return Plan(suite.name, digest(asked)[:8], cells)
+
+
+def _cells(
+    suite: Suite, resolved: Resolved, data_root: str | None, memory_budget: int | None
+) -> Iterator[Cell]:
+    identity = digest({"version": __version__, **resolved.environment})
+    for measure, settings in suite.measures.items():
+        for workload, seed in itertools.product(resolved.workloads, suite.content.seeds):
+            points = tuple(
+                Point(method, steps)
+                for method in resolved.methods
+                for steps in suite.steps_of(measure, method.name)
+            )
+
+            def cell(
+                points: tuple[Point, ...],
+                block: int = 0,
+                workload: ResolvedWorkload = workload,
+                seed: int = seed,
+            ) -> Cell:
+                return Cell(
+                    measure=measure,  # noqa: B023 - called within this turn of the loop
+                    settings=settings,  # noqa: B023
+                    workload=workload,
+                    points=points,
+                    seed=seed,
+                    device=resolved.device,
+                    threads=suite.content.threads,
+                    data_root=data_root,
+                    memory_budget=memory_budget,
+                    block=block,
+                    identity=identity,
+                )
+
+            if isinstance(settings, TimeSettings):
+                yield from (cell(points, block) for block in range(settings.blocks))
+            else:
+                yield from (cell((point,)) for point in points)

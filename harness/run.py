@@ -1,0 +1,299 @@
+"""A run: preflight -> plan -> execute -> rows -> tables."""
+
+import contextlib
+import csv
+import io
+import time
+from collections import deque
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from harness import environment
+from harness.executors.local import Ended, LocalExecutor, Worker
+from harness.plan import Plan, make_plan
+from harness.protocol import HEADLINE, Cell, Launch, Reading, Resolved, Status
+from harness.store import RESULTS, CellRecord, Row, RunFolder, replace_file
+from harness.suite import Overrides, Suite, load_suite
+
+PATIENCE_S = 0.5  # how long a progress display may go without a refresh
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the command line says of a run."""
+
+    suite: str
+    overrides: Overrides = field(default_factory=Overrides)
+    data_root: str | None = None
+    out: Path | None = None
+    timeout_s: float | None = None
+    memory_budget: int | None = None
+    jobs: int | None = None
+    retry: frozenset[str] = frozenset()
+    dry_run: bool = False
+    fail_fast: bool = False
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A cell that has ended, whichever way."""
+
+    cell: Cell
+    readings: list[Reading]
+    samples: Mapping[str, list[float]]
+    seconds: float
+
+    @property
+    def failures(self) -> list[Reading]:
+        return [r for r in self.readings if r.status not in ("ok", "skipped")]
+
+
+class Watcher(Protocol):
+    """Who is told how a run goes."""
+
+    def planned(self, plan: Plan, folder: Path, todo: int, jobs: int) -> None: ...
+
+    def started(self, cell: Cell) -> None: ...
+
+    def progressed(self, workers: list[Worker]) -> None: ...
+
+    def ended(self, outcome: Outcome) -> None: ...
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a run came to."""
+
+    plan: Plan
+    folder: Path
+    statuses: frozenset[str]
+    """Of all headline rows of the plan's cells."""
+
+
+def run(options: Options, watcher: Watcher) -> Result:
+    """Do what `options` ask for, or what of it is missing.
+
+    Raises UsageError before anything is written, StoreError where the folder cannot be written,
+    KeyboardInterrupt with the rows of what was done in place.
+    """
+    suite = load_suite(options.suite, options.overrides)
+    with LocalExecutor() as executor:
+        resolved: Resolved = executor.ask(suite.request(options.data_root))
+        plan = make_plan(
+            suite, resolved, data_root=options.data_root, memory_budget=options.memory_budget
+        )
+        path = options.out or RESULTS / plan.run_id
+        jobs = options.jobs or default_jobs(suite, resolved)
+        if options.dry_run:
+            finished = RunFolder(path).finished() if RunFolder(path).is_run() else {}
+            watcher.planned(plan, path, len(missing(plan, finished, options.retry)), jobs)
+            return Result(plan, path, frozenset())
+        folder = RunFolder.create(path)
+        with folder.lock():
+            folder.recover()
+            folder.write_manifest(plan.manifest(suite, environment.command_line()))
+            folder.write_environment(describe(resolved, suite))
+            finished = folder.finished()
+            todo = missing(plan, finished, options.retry)
+            watcher.planned(plan, path, len(todo), jobs)
+            try:
+                execute(todo, folder, executor, watcher, plan, options, jobs, finished)
+            finally:
+                if folder.finished():
+                    folder.derive_tables()
+            return Result(plan, path, statuses_of(plan, folder.finished()))
+
+
+def default_jobs(suite: Suite, resolved: Resolved) -> int:
+    """As many cells at once as there are cores for; one on a GPU, which cells would share."""
+    if resolved.device != "cpu":
+        return 1
+    return max(1, environment.usable_cores() // suite.content.threads)
+
+
+def describe(resolved: Resolved, suite: Suite) -> dict[str, Any]:
+    """The environment as it is kept with the run."""
+    return environment.describe_machine() | resolved.environment | {"threads": suite.content.threads}
+
+
+def missing(plan: Plan, finished: Mapping[str, CellRecord], retry: frozenset[str]) -> list[Cell]:
+    """The cells to run: those without rows, the interrupted, and the failed that `--retry` names."""
+
+    def is_missing(cell: Cell) -> bool:
+        record = finished.get(cell.id)
+        return record is None or record.interrupted or bool(record.headline_statuses & retry)
+
+    return [cell for cell in plan.cells if is_missing(cell)]
+
+
+def statuses_of(plan: Plan, finished: Mapping[str, CellRecord]) -> frozenset[str]:
+    return frozenset(
+        status for cell in plan.cells if cell.id in finished for status in finished[cell.id].headline_statuses
+    )
+
+
+def execute(
+    todo: list[Cell],
+    folder: RunFolder,
+    executor: LocalExecutor,
+    watcher: Watcher,
+    plan: Plan,
+    options: Options,
+    jobs: int,
+    finished: Mapping[str, CellRecord],
+) -> None:
+    """Run the cells and write the rows of each as it ends."""
+    waiting = deque(todo)
+    known: dict[str, list[Reading]] = {}  # readings that no process of the cell will make again
+    spent: dict[str, float] = {}
+    unfit = dict(_unfit(folder, plan))
+
+    def keep(outcome: Outcome) -> None:
+        attempt = finished[outcome.cell.id].attempt + 1 if outcome.cell.id in finished else 1
+        _write_samples(folder, outcome)
+        folder.append_cell(outcome.cell.id, attempt, _rows(plan, outcome, attempt))
+        if outcome.cell.measure == "memory":
+            unfit.update(
+                (_key(outcome.cell, r.point), r.detail) for r in outcome.failures if r.status == "oom"
+            )
+        watcher.ended(outcome)
+        if options.fail_fast and outcome.failures:
+            waiting.clear()
+
+    def start(cell: Cell) -> None:
+        if cell.id not in known:
+            known[cell.id] = list(_foregone(cell, unfit))
+            watcher.started(cell)
+        without = frozenset(reading.point for reading in known[cell.id])
+        if len(without) == len(cell.points):
+            keep(Outcome(cell, known[cell.id], {}, 0.0))
+            return
+        executor.start(Launch(cell, without), folder.cell_folder(cell.id) / "log", options.timeout_s)
+
+    def finish(worker: Worker, end: Ended) -> None:
+        cell = worker.launch.cell
+        spent[cell.id] = spent.get(cell.id, 0.0) + time.monotonic() - worker.started
+        if end.how == "done":
+            samples = worker.samples.columns if worker.samples else {}
+            keep(Outcome(cell, known[cell.id] + worker.readings, samples, spent[cell.id]))
+            return
+        blamed = [worker.at] if worker.at is not None else _unfinished(worker)
+        known[cell.id] += [_failure(cell, point, end) for point in blamed]
+        # A point that ends its process leaves the block; the others get a process of their own.
+        if end.how != "killed" and len(cell.points) > len(known[cell.id]) and worker.at is not None:
+            waiting.appendleft(cell)
+            return
+        keep(Outcome(cell, known[cell.id], {}, spent[cell.id]))
+
+    try:
+        while waiting or executor.workers:
+            while waiting and _may_start(waiting[0], executor, jobs):
+                start(waiting.popleft())
+            for worker, event in executor.wait(PATIENCE_S):
+                if isinstance(event, Ended):
+                    finish(worker, event)
+            watcher.progressed(executor.workers)
+    except KeyboardInterrupt:
+        for worker in list(executor.workers):
+            worker.kill()
+            cell = worker.launch.cell
+            stopped = Ended("killed", "the run was interrupted")
+            readings = [_failure(cell, point, stopped) for point in range(len(cell.points))]
+            with contextlib.suppress(KeyboardInterrupt):
+                keep(Outcome(cell, readings, {}, 0.0))
+        executor.workers.clear()
+        raise
+
+
+def _may_start(cell: Cell, executor: LocalExecutor, jobs: int) -> bool:
+    """Time cells run alone, whatever `--jobs` says."""
+    if cell.measure == "time" or any(w.launch.cell.measure == "time" for w in executor.workers):
+        return not executor.workers
+    return len(executor.workers) < jobs
+
+
+def _foregone(cell: Cell, unfit: Mapping[tuple[str, ...], str]) -> Iterator[Reading]:
+    """Readings of points that need no process: a library is missing, or memory has shown that they do not fit."""
+    for i, point in enumerate(cell.points):
+        metric = _headline(cell)
+        if point.method.missing:
+            yield Reading(i, metric, None, "", status="skipped", detail=point.method.missing)
+        elif cell.measure == "time" and _key(cell, i) in unfit:
+            yield Reading(i, metric, None, "", status="oom", detail=unfit[_key(cell, i)])
+
+
+def _unfinished(worker: Worker) -> list[int]:
+    """The points that the process had still to do."""
+    failed = {r.point for r in worker.readings if r.status != "ok"} | worker.launch.without
+    return [i for i in range(len(worker.launch.cell.points)) if i not in failed]
+
+
+def _failure(cell: Cell, point: int, end: Ended) -> Reading:
+    status: Status = "error"
+    match end.how:
+        case "timeout":
+            status = "timeout"
+        case "oom":
+            status = "oom"
+        case "killed":
+            status = "interrupted"
+    return Reading(point, _headline(cell), None, "", status=status, detail=end.why)
+
+
+def _headline(cell: Cell) -> str:
+    return cell.workload.score if cell.measure == "accuracy" else HEADLINE[cell.measure]
+
+
+def _key(cell: Cell, point: int) -> tuple[str, ...]:
+    """What a memory cell and a time cell have in common when they speak of the same step."""
+    p = cell.points[point]
+    step = cell.settings.model_dump(include={"meta_batch_size", "task_chunk", "execution"})
+    parts = (cell.workload.label, p.method.name, p.method.settings, p.inner_steps, cell.seed, step)
+    return tuple(map(str, parts))
+
+
+def _unfit(folder: RunFolder, plan: Plan) -> Iterator[tuple[tuple[str, ...], str]]:
+    """The points that the plan's finished memory cells have shown not to fit, with the reason."""
+    memory = {cell.id: cell for cell in plan.cells if cell.measure == "memory"}
+    for row in folder.rows():
+        if row.status == "oom" and row.cell_id in memory:
+            yield _key(memory[row.cell_id], 0), row.detail
+
+
+def _rows(plan: Plan, outcome: Outcome, attempt: int) -> list[Row]:
+    cell = outcome.cell
+    return [
+        Row(
+            run_id=plan.run_id,
+            cell_id=cell.id,
+            attempt=attempt,
+            suite=plan.suite,
+            workload=cell.workload.label,
+            method=cell.points[r.point].method.name,
+            settings=cell.points[r.point].method.settings,
+            inner_steps=cell.points[r.point].inner_steps,
+            seed=cell.seed,
+            repeat=r.repeat,
+            measure=cell.measure,
+            metric=r.metric,
+            value=r.value,
+            unit=r.unit,
+            status=r.status,
+            detail=r.detail,
+        )
+        for r in outcome.readings
+    ]
+
+
+def _write_samples(folder: RunFolder, outcome: Outcome) -> None:
+    """Per-task values, beside the cell's log."""
+    if not outcome.samples:
+        return
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(outcome.samples)
+    writer.writerows(zip(*outcome.samples.values(), strict=True))
+    replace_file(folder.cell_folder(outcome.cell.id) / "per_task.csv", text.getvalue())
+

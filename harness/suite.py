@@ -1,0 +1,249 @@
+"""A suite: one TOML file, with what the command line changes in it, checked as far as torch is not needed."""
+
+import copy
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from harness.errors import UsageError, nearest
+from harness.protocol import (
+    SETTINGS,
+    AccuracySettings,
+    Measure,
+    MeasureSettings,
+    MemorySettings,
+    MethodSpec,
+    Positive,
+    PositiveSteps,
+    Request,
+    TimeSettings,
+    WorkloadSpec,
+)
+from harness.settings import parse_spec, parse_value, set_dotted
+
+DEVICES = ("auto", "cpu", "cuda")
+ALL_OTHERS = "*"  # in a table of inner steps: every method that it does not name
+
+
+class SuiteFile(BaseModel):
+    """The keys of a suite file."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    title: str = ""
+    workloads: Annotated[list[str], Field(min_length=1)]
+    """Names with settings in brackets: `glyphs[ways=5,shots=1]`."""
+
+    methods: Annotated[dict[str, dict[str, Any]], Field(min_length=1)]
+    """Name, or `path/to/file.py:Class` from the suite's folder -> settings."""
+
+    method_defaults: dict[str, Any] = {}
+    """Settings of every method that has them and does not say otherwise."""
+
+    inner_steps: PositiveSteps
+    seeds: Annotated[list[Annotated[int, Field(ge=0, strict=True)]], Field(min_length=1)] = [0]
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    threads: Positive = 1
+    """Threads of every cell, whatever `--jobs` says: accuracies depend on it in the last bit."""
+
+    memory: MemorySettings | None = None
+    time: TimeSettings | None = None
+    accuracy: AccuracySettings | None = None
+
+
+@dataclass(frozen=True)
+class Overrides:
+    """What the command line changes in a suite."""
+
+    methods: Sequence[str] = ()
+    settings: Sequence[str] = ()
+    seeds: Sequence[int] = ()
+    device: str | None = None
+
+
+@dataclass(frozen=True)
+class Suite:
+    """A suite ready to be resolved: what is asked for, not yet whether it exists."""
+
+    name: str
+    content: SuiteFile
+    methods: tuple[MethodSpec, ...]
+    workloads: tuple[WorkloadSpec, ...]
+
+    @property
+    def measures(self) -> dict[Measure, MeasureSettings]:
+        """The measures that the suite has, in the order in which they run."""
+        return {m: s for m in SETTINGS if (s := getattr(self.content, m)) is not None}
+
+    def steps_of(self, measure: Measure, method: str) -> list[int]:
+        """The inner steps at which `measure` observes `method`."""
+        steps = self.measures[measure].inner_steps
+        if isinstance(steps, dict):
+            steps = steps.get(method, steps.get(ALL_OTHERS))
+        return sorted(set(steps or self.content.inner_steps))
+
+    def request(self, data_root: str | None) -> Request:
+        """What the preflight is to check."""
+        steps = tuple(sorted({k for m in self.measures for s in self.methods for k in self.steps_of(m, s.name)}))
+        c = self.content
+        return Request(self.methods, self.workloads, steps, c.device, c.threads, data_root)
+
+
+def suite_names() -> list[str]:
+    """Names of the suites that come with the package."""
+    files = resources.files("suites").iterdir()
+    return sorted(f.name.removesuffix(".toml") for f in files if f.name.endswith(".toml"))
+
+
+def load_suite(text: str, overrides: Overrides) -> Suite:
+    """The suite of a name or a path, changed by the command line. Raises UsageError."""
+    name, where, source, folder = _read(text)
+    try:
+        document = tomllib.loads(source)
+    except tomllib.TOMLDecodeError as failure:
+        raise UsageError(f"{where} is not TOML: {failure}; mend that line.") from failure
+    content = _validated(document, where, {})
+    _check_step_tables(content, where)
+    named = _methods_of_file(content, where, folder)
+    changed = copy.deepcopy(document)
+    origins = _apply(changed, overrides)
+    content = _validated(changed, where, origins)
+    if not any(getattr(content, measure) for measure in SETTINGS):
+        raise UsageError(f"{where}: there is nothing to measure; add a table [{'] or ['.join(SETTINGS)}].")
+    methods = _chosen_methods(named, overrides.methods, content.method_defaults)
+    workloads = tuple(
+        WorkloadSpec(*parse_spec(text, f"{where}: workloads"), f"{where}: workloads") for text in content.workloads
+    )
+    return Suite(name, content, methods, workloads)
+
+
+def _read(text: str) -> tuple[str, str, str, Path]:
+    """Name, how errors call it, contents and folder of a suite given by name or path."""
+    path = Path(text)
+    if path.suffix == ".toml" or path.is_file():
+        try:
+            return path.stem, str(path), path.read_text(), path.parent
+        except OSError as failure:
+            raise UsageError(f"{path} cannot be read: {failure.strerror}; give the path of a suite file.") from failure
+        except UnicodeDecodeError as failure:
+            raise UsageError(f"{path} is not a text file; a suite is a TOML file in UTF-8.") from failure
+    if text not in suite_names():
+        hint = nearest(text, suite_names(), "the suites")
+        raise UsageError(f"suite '{text}' is unknown; {hint} A path to a TOML file works too.")
+    resource = resources.files("suites") / f"{text}.toml"
+    return text, f"suites/{text}.toml", resource.read_text(), Path()
+
+
+def _validated(document: dict[str, Any], where: str, origins: Mapping[str, str]) -> SuiteFile:
+    try:
+        return SuiteFile.model_validate(document)
+    except ValidationError as failure:
+        raise UsageError(_sentence(failure, where, origins)) from failure
+
+
+def _sentence(failure: ValidationError, where: str, origins: Mapping[str, str]) -> str:
+    """The first complaint of pydantic as one sentence with the key and the remedy."""
+    error = failure.errors()[0]
+    location = [part for part in error["loc"] if not (isinstance(part, str) and "[" in part)]
+    key = ".".join(str(part) for part in location)
+    # The longest key that the command line set and that lies on the way to the complaint.
+    origin = next((o for k, o in origins.items() if key == k or key.startswith(f"{k}.")), where)
+    match error["type"]:
+        case "extra_forbidden":
+            cls = SETTINGS.get(location[0]) if len(location) > 1 else None  # type: ignore[call-overload]
+            known = (cls or SuiteFile).model_fields
+            return f"{origin}: key '{key}' is unknown; {nearest(str(location[-1]), known, 'the keys here')}"
+        case "missing":
+            return f"{origin}: key '{key}' is missing; add it."
+    said = error["msg"][0].lower() + error["msg"][1:]
+    return f"{origin}: {key} = {error['input']!r} is refused: {said}."
+
+
+def _check_step_tables(content: SuiteFile, where: str) -> None:
+    """A table of inner steps names methods of its suite."""
+    for measure in SETTINGS:
+        settings = getattr(content, measure)
+        if settings is None or not isinstance(settings.inner_steps, dict):
+            continue
+        known = {parse_spec(key, where)[0] for key in content.methods} | {ALL_OTHERS}
+        for name in settings.inner_steps:
+            if name not in known:
+                raise UsageError(
+                    f"{where}: {measure}.inner_steps: '{name}' is no method of this suite; "
+                    f"{nearest(name, known, 'its methods')}"
+                )
+
+
+def _methods_of_file(content: SuiteFile, where: str, folder: Path) -> list[MethodSpec]:
+    specs = []
+    for key, table in content.methods.items():
+        name, settings = parse_spec(key, f"{where}: methods")
+        if ".py:" in name:
+            name = str(folder / name)
+        specs.append(MethodSpec(name, settings | table, {}, f"{where}: methods.{key}"))
+    return specs
+
+
+def _chosen_methods(
+    named: list[MethodSpec], wanted: Sequence[str], defaults: dict[str, Any]
+) -> tuple[MethodSpec, ...]:
+    """The suite's methods, or those that `--method` asks for: a method named in the suite keeps its settings."""
+    replacing = [text for text in wanted if not text.startswith("+")]
+    chosen = [] if replacing else list(named)
+    for text in wanted:
+        name, settings = parse_spec(text.removeprefix("+"), "--method")
+        kept = next((s.settings for s in named if s.name == name), {})
+        chosen.append(MethodSpec(name, {**kept, **settings}, {}, "--method"))
+    unique: dict[str, MethodSpec] = {}
+    for spec in chosen:
+        unique.setdefault(f"{spec.name}{sorted(spec.settings.items(), key=str)}", spec)
+    return tuple(MethodSpec(s.name, s.settings, defaults, s.where) for s in unique.values())
+
+
+def _apply(document: dict[str, Any], overrides: Overrides) -> dict[str, str]:
+    """Change the document by `--set`, `--seed` and `--device`. Returns key -> the option that set it."""
+    origins: dict[str, str] = {}
+    for text in overrides.settings:
+        key, equals, value = text.partition("=")
+        key = key.strip()
+        if not equals or not key:
+            raise UsageError(f"--set {text}: write KEY=VALUE, such as --set inner_steps=1,2,4.")
+        for target in _targets(key, document):
+            set_dotted(document, target, _value(target, value.strip()))
+            origins[target] = f"--set {text}"
+        if key == "inner_steps":
+            for measure in SETTINGS:
+                document.get(measure, {}).pop("inner_steps", None)
+    if overrides.seeds:
+        document["seeds"] = list(dict.fromkeys(overrides.seeds))
+        origins["seeds"] = "--seed"
+    if overrides.device is not None:
+        if overrides.device not in DEVICES:
+            raise UsageError(f"--device {overrides.device}: {nearest(overrides.device, DEVICES, 'the devices')}")
+        document["device"] = overrides.device
+    return origins
+
+
+def _targets(key: str, document: Mapping[str, Any]) -> list[str]:
+    """The full keys that `--set key` means: at the top, or in every measure that has it."""
+    top, _, rest = key.partition(".")
+    if top in SuiteFile.model_fields and (rest or top not in SETTINGS):
+        return [key]
+    having = [m for m, s in SETTINGS.items() if key in s.model_fields and m in document]
+    if having:
+        return [f"{measure}.{key}" for measure in having]
+    known = {*SuiteFile.model_fields, *(f for s in SETTINGS.values() for f in s.model_fields)}
+    raise UsageError(f"--set {key}: no such key in this suite; {nearest(key, known, 'the keys')}")
+
+
+def _value(target: str, text: str) -> Any:
+    """The value of `--set`; a list may go without its brackets."""
+    wants_list = target.rpartition(".")[2] in ("inner_steps", "seeds", "workloads")
+    if wants_list and not text.startswith(("[", "{")):
+        return [parse_value(part.strip()) for part in text.split(",")]
+    return parse_value(text)
