@@ -10,6 +10,7 @@ import torch
 import harness
 from harness import registry, workloads
 from harness.core.outer import RULES
+from harness.environment import cpu_model
 from harness.errors import UsageError
 from harness.protocol import Request, Resolved, ResolvedMethod, ResolvedWorkload
 from harness.settings import format_settings, settings_of
@@ -71,6 +72,8 @@ def describe_torch(device: torch.device) -> dict[str, str | int | bool]:
         facts["device_name"] = torch.cuda.get_device_name(device)
         facts["cuda"] = str(torch.version.cuda)
         facts["cudnn"] = str(torch.backends.cudnn.version())
+    else:
+        facts["device_name"] = cpu_model()
     return facts
 
 
@@ -95,7 +98,7 @@ def list_methods() -> list[tuple[str, str, str]]:
         settings = settings_of(cls(inner_steps=1), RULES)
         del settings["inner_steps"]
         what = f"{_summary(cls)} ({cls.kind}; {cls.memory_order} memory)"
-        entries.append((name, what, format_settings(settings)))
+        entries.append((name, what, format_settings(settings).replace(",", ", ")))
     return entries
 
 
@@ -104,7 +107,7 @@ def list_workloads() -> list[tuple[str, str, str]]:
     entries = []
     for name in workloads.BUILT_IN:
         cls = registry.workload_class(name)
-        entries.append((name, _summary(cls), format_settings(settings_of(cls()))))
+        entries.append((name, _summary(cls), format_settings(settings_of(cls())).replace(",", ", ")))
     return entries
 
 

@@ -53,7 +53,7 @@ class Outcome:
 class Watcher(Protocol):
     """Who is told how a run goes."""
 
-    def planned(self, plan: Plan, folder: Path, todo: int, jobs: int) -> None: ...
+    def planned(self, plan: Plan, folder: Path, todo: list[Cell], jobs: int) -> None: ...
 
     def started(self, cell: Cell) -> None: ...
 
@@ -88,7 +88,7 @@ def run(options: Options, watcher: Watcher) -> Result:
         jobs = options.jobs or default_jobs(suite, resolved)
         if options.dry_run:
             finished = RunFolder(path).finished() if RunFolder(path).is_run() else {}
-            watcher.planned(plan, path, len(missing(plan, finished, options.retry)), jobs)
+            watcher.planned(plan, path, missing(plan, finished, options.retry), jobs)
             return Result(plan, path, frozenset())
         folder = RunFolder.create(path)
         with folder.lock():
@@ -97,7 +97,7 @@ def run(options: Options, watcher: Watcher) -> Result:
             folder.write_environment(describe(resolved, suite))
             finished = folder.finished()
             todo = missing(plan, finished, options.retry)
-            watcher.planned(plan, path, len(todo), jobs)
+            watcher.planned(plan, path, todo, jobs)
             try:
                 execute(todo, folder, executor, watcher, plan, options, jobs, finished)
             finally:

@@ -61,12 +61,14 @@ def set_dotted(table: dict[str, Any], key: str, value: Any) -> None:
 
 
 def format_settings(settings: Mapping[str, Any]) -> str:
-    """The inverse of `parse_spec`'s brackets, without them: `ways=5,norm=batch-stats`."""
-
-    def value(v: Any) -> str:
-        return str(v).lower() if isinstance(v, bool) else str(v)
-
-    return ",".join(f"{key}={value(v)}" for key, v in settings.items())
+    """The inverse of `parse_spec`'s brackets, without them: `ways=5,norm=batch-stats,outer.lr=0.01`."""
+    parts = []
+    for key, value in settings.items():
+        if isinstance(value, Mapping):
+            parts += [f"{key}.{part}" for part in split_outside_brackets(format_settings(value))]
+        else:
+            parts.append(f"{key}={str(value).lower() if isinstance(value, bool) else value}")
+    return ",".join(parts)
 
 
 def build(

@@ -1,0 +1,84 @@
+"""All commands under one name, and what becomes of errors: one sentence and an exit code."""
+
+import sys
+import traceback
+from collections.abc import Sequence
+
+import typer
+import typer.main
+
+from harness import __version__
+from harness.cli import env, listing, plot, run, show
+from harness.errors import UsageError
+from harness.store import StoreError
+
+OK, HARNESS_FAILED, BAD_USAGE, INTERRUPTED = 0, 1, 2, 130
+
+app = typer.Typer(
+    name="innerloop",
+    help="Benchmark and compare gradient-based meta-learning: accuracy, memory and time against inner steps.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+app.command("run")(run.run)
+app.command("list")(listing.list_things)
+app.command("show")(show.show)
+app.command("plot")(plot.plot)
+app.command("env")(env.env)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"innerloop {__version__}")
+        raise typer.Exit(OK)
+
+
+@app.callback()
+def options(
+    version: bool = typer.Option(
+        False, "--version", callback=_version, is_eager=True, help="Print the version and end."
+    ),
+    debug: bool = typer.Option(False, "--debug", help="Show tracebacks. May stand anywhere."),
+) -> None:
+    """Options of every command."""
+
+
+def call(arguments: Sequence[str]) -> int:
+    """Run one command line. Returns its exit code."""
+    debug = "--debug" in arguments
+    command = typer.main.get_command(app)
+    try:
+        code = command.main(
+            [a for a in arguments if a != "--debug"], prog_name="innerloop", standalone_mode=False
+        )
+        return code if isinstance(code, int) else OK
+    except KeyboardInterrupt:
+        return _say("interrupted; what was finished is kept: issue the same command again to go on.", INTERRUPTED)
+    except BrokenPipeError:
+        # The reader went away, as `innerloop show RUN | head` does; nothing is wrong.
+        sys.stdout = None  # type: ignore[assignment]
+        return OK
+    except Exception as failure:
+        if debug:
+            traceback.print_exc()
+        if isinstance(failure, typer.Exit):
+            return failure.exit_code
+        if isinstance(failure, UsageError):
+            return _say(str(failure), BAD_USAGE)
+        if isinstance(failure, StoreError):
+            return _say(str(failure), HARNESS_FAILED)
+        if hasattr(failure, "format_message") and hasattr(failure, "exit_code"):  # of the option parser
+            if not failure.format_message():
+                return BAD_USAGE  # no arguments: the help has been printed
+            return _say(f"{failure.format_message().rstrip('.')}; see innerloop --help.", failure.exit_code)
+        if isinstance(failure, OSError) and failure.filename:
+            return _say(f"{failure.filename}: {failure.strerror}; mend that and issue the same command again.", HARNESS_FAILED)
+        hint = "" if debug else "; run it again with --debug for the traceback"
+        return _say(f"{type(failure).__name__}: {failure}{hint}.", HARNESS_FAILED)
+
+
+def _say(sentence: str, code: int) -> int:
+    print(f"innerloop: {sentence}", file=sys.stderr)
+    return code

@@ -1,0 +1,26 @@
+"""`innerloop env`"""
+
+from typing import Annotated
+
+import typer
+
+
+def env(
+    device: Annotated[str, typer.Option(metavar="auto|cpu|cuda", help="Which device to describe.")] = "auto",
+) -> int:
+    """Print what a run would record of this machine, as JSON."""
+    import json
+
+    from harness import environment
+    from harness.errors import UsageError, nearest
+    from harness.executors.local import LocalExecutor
+    from harness.protocol import Request
+    from harness.suite import DEVICES
+
+    if device not in DEVICES:
+        raise UsageError(f"--device {device}: {nearest(device, DEVICES, 'the devices')}")
+    request = Request((), (), (1,), device, environment.usable_cores(), None)
+    with LocalExecutor() as executor:
+        facts = environment.describe_machine() | executor.ask(request).environment
+    typer.echo(json.dumps(facts, indent=2))
+    return 0

@@ -1,0 +1,151 @@
+"""How a run shows itself: bars on a terminal, plain lines elsewhere, both with the time that is left."""
+
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from harness.executors.local import Worker
+from harness.plan import Plan
+from harness.protocol import Cell
+from harness.run import Outcome, Watcher
+
+OVERHEAD_STEPS = 4  # what a cell costs besides its inner steps, in inner steps: only for estimates
+
+
+class Estimate:
+    """Time left, from how long like cells took. Says nothing before it knows something."""
+
+    def __init__(self, jobs: int) -> None:
+        self.jobs = jobs
+        self.waiting: dict[str, Cell] = {}
+        self.seconds: dict[tuple[str, ...], list[float]] = defaultdict(list)
+
+    def learn(self, cell: Cell, seconds: float) -> None:
+        for key in _kin(cell):
+            self.seconds[key].append(seconds / _size(cell))
+
+    def of(self, cell: Cell) -> float | None:
+        """Seconds that the cell will take, by the closest kin that has ended."""
+        for key in _kin(cell):
+            if self.seconds[key]:
+                return _size(cell) * sum(self.seconds[key]) / len(self.seconds[key])
+        return None
+
+    def left(self, workers: list[Worker]) -> float | None:
+        """Seconds until all is done, or None as long as a kind of cell is unknown."""
+        total = 0.0
+        for worker in workers:
+            own = self.left_of(worker)
+            if own is None:
+                return None
+            total += own / self._lanes(worker.launch.cell)
+        for cell in self.waiting.values():
+            whole = self.of(cell)
+            if whole is None:
+                return None
+            total += whole / self._lanes(cell)
+        return total
+
+    def left_of(self, worker: Worker) -> float | None:
+        """Seconds until the worker's cell is done, by its own progress or by its kin."""
+        spent = time.monotonic() - worker.started
+        whole = self.of(worker.launch.cell)
+        if worker.fraction > 0.05:
+            own = spent / worker.fraction
+            whole = own if whole is None else worker.fraction * own + (1 - worker.fraction) * whole
+        return None if whole is None else max(0.0, whole - spent)
+
+    def _lanes(self, cell: Cell) -> int:
+        return 1 if cell.measure == "time" else self.jobs
+
+
+def _kin(cell: Cell) -> list[tuple[str, ...]]:
+    methods = "+".join(p.method.name for p in cell.points)
+    return [(cell.measure, cell.workload.label, methods), (cell.measure,)]
+
+
+def _size(cell: Cell) -> int:
+    return sum(OVERHEAD_STEPS + p.inner_steps for p in cell.points)
+
+
+def clock(seconds: float | None) -> str:
+    """`3m 05s`; a dash where nothing is known."""
+    if seconds is None:
+        return "-"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours}h {minutes:02}m"
+    return f"{minutes}m {rest:02}s" if minutes else f"{rest}s"
+
+
+def headline(outcome: Outcome) -> str:
+    """What a cell found, in a few words."""
+    failures = outcome.failures
+    if failures:
+        return f"{failures[0].status}: {failures[0].detail}"
+    values = {r.metric: r.value for r in outcome.readings if r.value is not None}
+    for score in ("accuracy", "loss"):
+        if score in values:
+            return f"{score} {values[score]:.3f} ±{values.get(f'{score}_ci95', float('nan')):.3f}"
+    if "peak_bytes" in values:
+        return f"peak {values['peak_bytes'] / 2**20:.1f} MiB"
+    return outcome.readings[0].status if outcome.readings else "nothing read"
+
+
+class Board:
+    """What both displays keep: how many cells there are, are done, and how long the rest will take."""
+
+    def __init__(self) -> None:
+        self.done = 0
+        self.total = 0
+        self.workers: list[Worker] = []
+        self.estimate = Estimate(1)
+
+    def planned(self, plan: Plan, folder: Path, todo: list[Cell], jobs: int) -> None:
+        self.total = len(todo)
+        self.estimate = Estimate(jobs)
+        self.estimate.waiting = {cell.id: cell for cell in todo}
+        kept = len(plan.cells) - len(todo)
+        again = f", {kept} finished before" if kept else ""
+        self.say(f"{plan.suite}: {len(todo)} of {len(plan.cells)} cells to run{again}, {jobs} at once, into {folder}")
+
+    def started(self, cell: Cell) -> None:
+        self.estimate.waiting.pop(cell.id, None)
+
+    def progressed(self, workers: list[Worker]) -> None:
+        self.workers = list(workers)
+
+    def ended(self, outcome: Outcome) -> None:
+        self.done += 1
+        self.workers = [w for w in self.workers if w.launch.cell.id != outcome.cell.id]
+        self.estimate.learn(outcome.cell, outcome.seconds)
+
+    def say(self, text: str) -> None:
+        print(text, flush=True)
+
+
+class Plain(Board):
+    """One line a cell, for logs and pipes."""
+
+    def ended(self, outcome: Outcome) -> None:
+        super().ended(outcome)
+        left = self.estimate.left(self.workers)
+        rest = f", {clock(left)} left" if left else ""
+        took = clock(outcome.seconds)
+        self.say(f"[{self.done}/{self.total}] {outcome.cell.label}: {headline(outcome)} ({took}{rest})")
+
+
+@contextmanager
+def watcher() -> Iterator[Watcher]:
+    """The display that fits where the output goes."""
+    if not sys.stdout.isatty():
+        yield Plain()
+        return
+    from harness.cli.bars import Bars
+
+    with Bars() as bars:
+        yield bars

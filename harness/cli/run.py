@@ -1,0 +1,127 @@
+"""`innerloop run SUITE`"""
+
+import signal
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from harness.cli.quantities import duration, size
+from harness.errors import UsageError, nearest
+
+ALL_OK, SOME_FAILED, NOTHING_SELECTED = 0, 3, 5
+RETRYABLE = ("oom", "timeout", "diverged", "error")
+
+
+def run(
+    suite: Annotated[str, typer.Argument(help="Name of a suite, or path of its TOML file.")],
+    method: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--method",
+            "-m",
+            metavar="NAME",
+            help="Run this method (repeatable), with settings in brackets if you like: 'imaml-gd[cg_steps=10]', "
+            "or path/to/file.py:Class. Replaces the suite's list; +NAME adds to it.",
+        ),
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="Change a key of the suite: inner_steps=1,2,4 (for every measure), accuracy.meta_steps=500.",
+        ),
+    ] = None,
+    seed: Annotated[
+        list[str] | None, typer.Option(metavar="N[,N...]", help="Seeds, instead of the suite's.")
+    ] = None,
+    device: Annotated[str | None, typer.Option(metavar="auto|cpu|cuda", help="Where to compute.")] = None,
+    data_root: Annotated[
+        str | None,
+        typer.Option(metavar="DIR", envvar="INNERLOOP_DATA", help="Folder with local copies of datasets."),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="The run folder; results/SUITE-ID by default.")
+    ] = None,
+    timeout: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Most time for one point, such as 10m.")
+    ] = None,
+    memory_budget: Annotated[
+        str | None,
+        typer.Option(metavar="SIZE", help="A virtual limit on live tensors, such as 12GiB; exact on any device."),
+    ] = None,
+    jobs: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="N", help="Cells at once; as many as there are cores by default."),
+    ] = None,
+    retry: Annotated[
+        list[str] | None,
+        typer.Option(metavar="oom|timeout|diverged|error|all", help="Run cells again that failed so (repeatable)."),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check and show the plan; write nothing.")] = False,
+    fail_fast: Annotated[bool, typer.Option("--fail-fast", help="Start no cell after a failed one.")] = False,
+) -> int:
+    """Run a suite, or what of it is missing: the same command again resumes."""
+    from harness.cli.progress import watcher
+    from harness.run import Options
+    from harness.run import run as run_suite
+    from harness.suite import Overrides
+
+    options = Options(
+        suite=suite,
+        overrides=Overrides(tuple(method or ()), tuple(settings or ()), _seeds(seed or []), device),
+        data_root=data_root,
+        out=out,
+        timeout_s=duration("--timeout", timeout),
+        memory_budget=size("--memory-budget", memory_budget),
+        jobs=jobs,
+        retry=_retry(retry or []),
+        dry_run=dry_run,
+        fail_fast=fail_fast,
+    )
+    # A polite kill is an interruption like Ctrl-C: rows stay, workers go.
+    signal.signal(signal.SIGTERM, _interrupt)
+    with watcher() as watching:
+        result = run_suite(options, watching)
+    if not result.plan.cells:
+        typer.echo("Nothing was selected: no method has inner steps in any measure.")
+        return NOTHING_SELECTED
+    if dry_run:
+        return ALL_OK
+    _present(result.folder)
+    return SOME_FAILED if result.statuses - {"ok", "skipped"} else ALL_OK
+
+
+def _present(folder: Path) -> None:
+    """Plots into the run folder, tables onto the screen."""
+    from harness.cli.show import print_run
+    from harness.present.plots import draw
+    from harness.store import RunFolder
+
+    run_folder = RunFolder(folder)
+    if not run_folder.finished():
+        return
+    draw([folder], run_folder.plots_path)
+    print_run(folder)
+    typer.echo(f"Rows, tables and plots are in {folder}")
+
+
+def _interrupt(*_: Any) -> None:
+    raise KeyboardInterrupt
+
+
+def _seeds(texts: list[str]) -> tuple[int, ...]:
+    parts = [part.strip() for text in texts for part in text.split(",")]
+    for part in parts:
+        if not part.isdecimal():
+            raise UsageError(f"--seed {part}: a seed is a whole number of 0 or more, such as --seed 0,1,2.")
+    return tuple(map(int, parts))
+
+
+def _retry(texts: list[str]) -> frozenset[str]:
+    wanted = {part.strip() for text in texts for part in text.split(",")}
+    for status in wanted:
+        if status not in (*RETRYABLE, "all"):
+            raise UsageError(f"--retry {status}: {nearest(status, (*RETRYABLE, 'all'), 'the statuses')}")
+    return frozenset(RETRYABLE if "all" in wanted else wanted)

@@ -1,0 +1,30 @@
+"""`innerloop show RUN`"""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def show(
+    run: Annotated[str, typer.Argument(help="A run folder, or the name of one in results/.")],
+) -> int:
+    """Print a run's results as tables."""
+    from harness.store import find_run
+
+    print_run(find_run(run))
+    return 0
+
+
+def print_run(folder: Path) -> None:
+    """The tables of a run, on the terminal or, plainly, wherever the output goes."""
+    import shutil
+
+    from rich.console import Console
+
+    from harness.present.tables import show_run
+
+    width = shutil.get_terminal_size((120, 40)).columns
+    console = Console(width=width)
+    for part in show_run(folder):
+        console.print(part)
