@@ -135,7 +135,9 @@ class RunFolder:
         try:
             folder.path.mkdir(parents=True, exist_ok=True)
         except OSError as failure:
-            raise UsageError(f"{path} cannot be made a run folder: {failure.strerror}.") from failure
+            raise UsageError(
+                f"{path} cannot be made a run folder ({failure.strerror}); give --out a folder that can be written."
+            ) from failure
         others = [p for p in folder.path.iterdir() if not p.name.endswith(".tmp")]
         if others and not folder.is_run() and not folder.lock_path.exists():
             raise UsageError(f"{path} is not empty and is no run folder; give --out a new folder.")

@@ -24,7 +24,7 @@ from harness.protocol import (
     TimeSettings,
     WorkloadSpec,
 )
-from harness.settings import parse_spec, parse_value, set_dotted
+from harness.settings import parse_spec, parse_value, set_dotted, split_outside_brackets
 
 DEVICES = ("auto", "cpu", "cuda")
 ALL_OTHERS = "*"  # in a table of inner steps: every method that it does not name
@@ -116,9 +116,8 @@ def load_suite(text: str, overrides: Overrides) -> Suite:
     if not any(getattr(content, measure) for measure in SETTINGS):
         raise UsageError(f"{where}: there is nothing to measure; add a table [{'] or ['.join(SETTINGS)}].")
     methods = _chosen_methods(named, overrides.methods, content.method_defaults)
-    workloads = tuple(
-        WorkloadSpec(*parse_spec(text, f"{where}: workloads"), f"{where}: workloads") for text in content.workloads
-    )
+    origin = origins.get("workloads", f"{where}: workloads")
+    workloads = tuple(WorkloadSpec(*parse_spec(text, origin), origin) for text in content.workloads)
     return Suite(name, content, methods, workloads)
 
 
@@ -245,5 +244,5 @@ def _value(target: str, text: str) -> Any:
     """The value of `--set`; a list may go without its brackets."""
     wants_list = target.rpartition(".")[2] in ("inner_steps", "seeds", "workloads")
     if wants_list and not text.startswith(("[", "{")):
-        return [parse_value(part.strip()) for part in text.split(",")]
+        return [parse_value(part.strip()) for part in split_outside_brackets(text)]
     return parse_value(text)

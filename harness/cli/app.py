@@ -70,8 +70,9 @@ def call(arguments: Sequence[str]) -> int:
         if isinstance(failure, StoreError):
             return _say(str(failure), HARNESS_FAILED)
         if hasattr(failure, "format_message") and hasattr(failure, "exit_code"):  # of the option parser
-            if not failure.format_message():
-                return BAD_USAGE  # no arguments: the help has been printed
+            if type(failure).__name__ == "NoArgsIsHelpError":
+                print(failure.format_message())
+                return BAD_USAGE
             return _say(f"{failure.format_message().rstrip('.')}; see innerloop --help.", failure.exit_code)
         if isinstance(failure, OSError) and failure.filename:
             return _say(f"{failure.filename}: {failure.strerror}; mend that and issue the same command again.", HARNESS_FAILED)
