@@ -45,6 +45,9 @@ from harness.workloads.base import Tasks
 
 Send = Callable[[Message], None]
 
+# The first optimiser makes torch load its compiler, 2 s: once in the forkserver, not once a cell.
+torch.optim.SGD([torch.zeros(1)], lr=1.0)
+
 PROGRESS_INTERVAL_S = 0.25  # often enough for an eye, rare enough to disturb nothing
 
 
