@@ -49,10 +49,14 @@ class HessianProduct:
     def __call__(self, v: Params) -> Params:
         """H v of every task; H is symmetric, so this is one backward pass through the gradient's graph."""
         names = list(self._leaves)
+        # A gradient entry that depends on no parameter has no graph, and its rows of H are zero.
+        curved = [n for n in names if self._graph[n].requires_grad]
+        if not curved:
+            return trees.combine(torch.zeros_like, trees.detach(self._leaves))
         products = torch.autograd.grad(
-            [self._graph[n] for n in names],
+            [self._graph[n] for n in curved],
             [self._leaves[n] for n in names],
-            [v[n] for n in names],
+            [v[n] for n in curved],
             retain_graph=True,
             materialize_grads=True,
         )

@@ -46,7 +46,7 @@ def subtract(x: Params, y: Params) -> Params:
 
 def dot(x: Params, y: Params) -> Tensor:
     """Inner product of every task's parameters. Returns [T]."""
-    return torch.stack([(x[name] * y[name]).flatten(1).sum(1) for name in x]).sum(0)
+    return torch.stack([(x[name] * y[name]).reshape(len(x[name]), -1).sum(1) for name in x]).sum(0)
 
 
 def norm(x: Params) -> Tensor:
