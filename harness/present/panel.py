@@ -1,6 +1,6 @@
 """One set of axes: a measure of one workload against inner steps."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,7 @@ from harness.present.palette import GREY, INK, LINE_STYLES, NEWTON_METHODS, Look
 
 LOG_FROM = 10.0  # a ratio of largest to smallest value that a linear axis would press flat
 DODGE = 0.3  # of a doubling of inner steps: all methods are spread over it, so that bars stay apart
+LABELS_THAT_FIT = 18  # numbers along the axis of inner steps
 LABEL_GAP = 11.0  # points between two labels in the margin
 
 
@@ -26,6 +27,7 @@ class Curves:
     ylabel: str
     points: pd.DataFrame
     bounded: bool = False  # accuracy in percent: from 0, with the chance level
+    even_steps: bool = False  # inner steps on a linear axis, where growth by the step is a straight line
     dodged: bool = False  # methods side by side, where their intervals would hide each other
 
     @property
@@ -98,14 +100,18 @@ def chance(workload: str) -> float | None:
 
 def _scales(ax: Axes, curves: Curves) -> None:
     steps = sorted(int(step) for step in curves.points.inner_steps.unique())
-    if steps[0] > 0:
+    place: Callable[[float], float] = float if curves.even_steps or steps[0] <= 0 else np.log2
+    if place is float:
+        pad = 0.06 * max(1, steps[-1] - steps[0])
+        ax.set_xlim(steps[0] - pad, steps[-1] + pad)
+    else:
         ax.set_xscale("log", base=2)
         pad = 2**0.35
         ax.set_xlim(steps[0] / pad, steps[-1] * pad)
     shown = [steps[-1]]
-    room = (np.log2(max(steps)) - np.log2(max(min(steps), 1)) + 0.7) / 14  # about 14 labels fit
+    room = (place(steps[-1]) - place(steps[0])) / LABELS_THAT_FIT
     for step in reversed(steps[:-1]):
-        if step <= 0 or np.log2(shown[-1]) - np.log2(step) >= room:
+        if place(shown[-1]) - place(step) >= room:
             shown.append(step)
     ax.set_xticks(shown, [f"{step:,}" for step in shown])
     ax.xaxis.set_minor_locator(NullLocator())
@@ -125,7 +131,7 @@ def _scales(ax: Axes, curves: Curves) -> None:
 
 def _limits(ax: Axes, curves: Curves) -> None:
     """Room at the top for the failed points, none wasted below."""
-    values = curves.points[["value", "high", "untrained"]].to_numpy(float)
+    values = curves.points[["value", "low", "high", "untrained", "neighbour"]].to_numpy(float)
     if not np.isfinite(values).any():
         ax.set_ylim(0, 1)
         ax.set_yticks([])
@@ -142,7 +148,10 @@ def _limits(ax: Axes, curves: Curves) -> None:
         low -= 0.06 * (high - low)
         ax.set_ylim(10**low, 10 ** (low + (high - low) / (1 - share)))
     else:
-        ax.set_ylim(0, highest / (1 - share))
+        # An accuracy has two ends that mean something, and guessing is the lower one.
+        guess = chance(curves.workload) if curves.bounded else None
+        low = 0.0 if guess is None else max(0.0, min(guess, float(np.nanmin(values))) - 5)
+        ax.set_ylim(low, low + (highest - low) / (1 - share))
 
 
 def _failed(ax: Axes, curves: Curves, looks: dict[str, Look]) -> None:

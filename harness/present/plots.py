@@ -7,6 +7,7 @@ import io
 import math
 import textwrap
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,7 @@ YLABELS = {
 }
 # Inches. Margins are fixed: labels are placed once, and the files are the same every time.
 AXES = (4.3, 3.4)
-LEFT, TOP, BOTTOM, LEGEND, TITLE_LINE = 0.75, 0.68, 0.55, 0.25, 0.17
+LEFT, TOP, BOTTOM, LEGEND, TITLE_LINE, CONTEXT_LINE = 0.75, 0.68, 0.55, 0.25, 0.17, 0.14
 STYLE = {
     "font.size": 9,
     "axes.labelsize": 9,
@@ -108,6 +109,7 @@ def curves_of(measure: str, summary: pd.DataFrame) -> list[Curves]:
                 points=points,
                 bounded=bounded,
                 dodged=measure == "accuracy",
+                even_steps=measure == "memory",
             )
         )
     return found
@@ -119,10 +121,10 @@ def measure_figure(measure: str, summary: pd.DataFrame) -> Figure:
     styles = looks(zip(summary.method, summary.method_label, strict=True))
     right = 0.45 + 0.075 * max(map(len, styles))
     parts = [summary[summary.workload == curves.workload] for curves in panels]
-    titles = [_wrapped(finding(measure, part), AXES[0] + right - 0.2) for part in parts]
-    figure, axes = _figure(1, len(panels), right, titles, _keys(panels))
-    for ax, curves, part, title in zip(axes, panels, parts, titles, strict=True):
-        _heading(ax, title, _context(measure, part))
+    headings = [Heading.of(measure, part, AXES[0] + right) for part in parts]
+    figure, axes = _figure(1, len(panels), right, headings, _keys(panels))
+    for ax, curves, heading in zip(axes, panels, headings, strict=True):
+        heading.write(ax)
         draw_panel(ax, curves, styles)
     return figure
 
@@ -140,21 +142,21 @@ def overview_figure(summaries: dict[str, pd.DataFrame]) -> Figure:
     keys = [*_method_keys(every, styles), *_keys(list(panels.values()))]
     places = [(workload, measure) for workload in workloads for measure in summaries]
     parts = {place: summaries[place[1]][summaries[place[1]].workload == place[0]] for place in panels}
-    titles = {place: _wrapped(finding(place[1], part), AXES[0] + 0.1) for place, part in parts.items()}
-    figure, axes = _figure(len(workloads), len(summaries), 0.2, list(titles.values()), keys)
+    headings = {place: Heading.of(place[1], part, AXES[0] + 0.3) for place, part in parts.items()}
+    figure, axes = _figure(len(workloads), len(summaries), 0.2, list(headings.values()), keys)
     for ax, place in zip(axes, places, strict=True):
         if place not in panels:
             ax.set_axis_off()
             continue
-        _heading(ax, titles[place], _context(place[1], parts[place]))
+        headings[place].write(ax)
         draw_panel(ax, panels[place], styles, end_labels=False)
     return figure
 
 
 def _figure(
-    rows: int, columns: int, right: float, titles: list[str], keys: list[Line2D]
+    rows: int, columns: int, right: float, headings: list["Heading"], keys: list[Line2D]
 ) -> tuple[Figure, list[Axes]]:
-    top = TOP + TITLE_LINE * max(title.count("\n") for title in titles)
+    top = TOP + max(heading.extra_height for heading in headings)
     cell = (LEFT + AXES[0] + right, top + AXES[1] + BOTTOM)
     width = columns * cell[0]
     lines = math.ceil(sum(0.65 + 0.07 * len(str(key.get_label())) for key in keys) / width)
@@ -177,18 +179,35 @@ def _figure(
     return figure, axes
 
 
-def _wrapped(title: str, inches: float) -> str:
-    return "\n".join(textwrap.wrap(title, int(inches * 12.5)))
+@dataclass(frozen=True)
+class Heading:
+    """The finding of a panel, and below it the workload and what the bars mean, both wrapped to its width."""
 
+    title: list[str]
+    context: list[str]
 
-def _heading(ax: Axes, title: str, context: str) -> None:
-    offset: dict[str, Any] = {
-        "xycoords": "axes fraction",
-        "textcoords": "offset points",
-        "annotation_clip": False,
-    }
-    ax.annotate(title, (0, 1), (-38, 25), fontsize=10, fontweight="bold", va="bottom", **offset)
-    ax.annotate(context, (0, 1), (-38, 11), fontsize=8, color=GREY, va="bottom", **offset)
+    @classmethod
+    def of(cls, measure: str, part: pd.DataFrame, inches: float) -> "Heading":
+        def wrapped(text: str, letters_per_inch: float) -> list[str]:
+            return textwrap.wrap(text, int(inches * letters_per_inch), break_on_hyphens=False)
+
+        return cls(wrapped(finding(measure, part), 12.5), wrapped(_context(measure, part), 16.5))
+
+    @property
+    def extra_height(self) -> float:
+        """Inches beyond what one line of each takes."""
+        return TITLE_LINE * (len(self.title) - 1) + CONTEXT_LINE * (len(self.context) - 1)
+
+    def write(self, ax: Axes) -> None:
+        offset: dict[str, Any] = {
+            "xycoords": "axes fraction",
+            "textcoords": "offset points",
+            "annotation_clip": False,
+            "va": "bottom",
+        }
+        above = 25 + 72 * CONTEXT_LINE * (len(self.context) - 1)
+        ax.annotate("\n".join(self.title), (0, 1), (-38, above), fontsize=10, fontweight="bold", **offset)
+        ax.annotate("\n".join(self.context), (0, 1), (-38, 11), fontsize=8, color=GREY, **offset)
 
 
 def _context(measure: str, part: pd.DataFrame) -> str:

@@ -11,6 +11,7 @@ from harness.present.palette import method_order
 VALUE = {"accuracy": "mean", "memory": "peak_bytes", "time": "median"}
 LISTED = 2  # slopes that fit into a title
 NBSP = "\N{NO-BREAK SPACE}"  # keeps a number and its unit on one line
+PHRASES = {"shots": "{} shots", "queries": "{} queries", "filters": "{} filters"}
 SUBJECT = {"accuracy": "Test accuracy", "memory": "Peak memory", "time": "Time of a meta-step"}
 
 
@@ -28,12 +29,16 @@ def finding(measure: str, summary: pd.DataFrame) -> str:
 
 
 def workload_in_words(text: str) -> str:
-    """`glyphs[shots=1,ways=20]` -> `glyphs, 20-way 1-shot`."""
+    """`glyphs[filters=16,shots=1,ways=5]` -> `glyphs, 5-way 1-shot, 16 filters`; the rows have every setting."""
     name, settings = split_workload(text)
     words = []
     if {"ways", "shots"} <= set(settings):
         words.append(f"{settings.pop('ways')}-way {settings.pop('shots')}-shot")
-    words += [f"{key} {value}" for key, value in settings.items()]
+    words += [
+        PHRASES.get(key, f"{key} {{}}").format(value)
+        for key, value in settings.items()
+        if not isinstance(value, bool)
+    ]
     return ", ".join([name, *words])
 
 
