@@ -2,7 +2,8 @@
 
 import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from harness import __version__
@@ -51,11 +52,20 @@ class Plan:
 
 
 def make_plan(suite: Suite, resolved: Resolved, *, data_root: str | None, memory_budget: int | None) -> Plan:
-    """All cells, memory first, then time, then accuracy: time leaves out what memory showed not to fit."""
+    """All cells, memory first, then time, then accuracy: time leaves out what memory showed not to fit.
+
+    What is asked for twice, in other words even (`maml` and `maml[lam=0.0]`), is done once.
+    """
+    resolved = replace(
+        resolved,
+        methods=tuple({digest([m.name, m.settings, m.source]): m for m in resolved.methods}.values()),
+        workloads=tuple({w.label: w for w in resolved.workloads}.values()),
+    )
     cells = tuple(_cells(suite, resolved, data_root, memory_budget))
     asked = {
         "content": suite.content.model_dump(mode="json"),
-        "methods": [[m.name, m.spec.name, m.settings] for m in resolved.methods],
+        # A file by its name alone: how the path to it is written is no other plan.
+        "methods": [[m.name, Path(m.spec.name).name, m.settings] for m in resolved.methods],
         "workloads": [w.label for w in resolved.workloads],
         "device": resolved.device,
         "memory_budget": memory_budget,
@@ -68,11 +78,11 @@ def _cells(
 ) -> Iterator[Cell]:
     identity = digest({"version": __version__, **resolved.environment})
     for measure, settings in suite.measures.items():
-        for workload, seed in itertools.product(resolved.workloads, suite.content.seeds):
+        for workload, seed in itertools.product(resolved.workloads, dict.fromkeys(suite.content.seeds)):
             points = tuple(
                 Point(method, steps)
                 for method in resolved.methods
-                for steps in suite.steps_of(measure, method.name)
+                for steps in suite.steps_of(measure, method.spec)
             )
 
             def cell(

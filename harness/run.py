@@ -81,9 +81,7 @@ def run(options: Options, watcher: Watcher) -> Result:
     suite = load_suite(options.suite, options.overrides)
     with LocalExecutor() as executor:
         resolved: Resolved = executor.ask(suite.request(options.data_root))
-        plan = make_plan(
-            suite, resolved, data_root=options.data_root, memory_budget=options.memory_budget
-        )
+        plan = make_plan(suite, resolved, data_root=options.data_root, memory_budget=options.memory_budget)
         path = options.out or RESULTS / plan.run_id
         jobs = options.jobs or default_jobs(suite, resolved)
         if options.dry_run:
@@ -296,4 +294,3 @@ def _write_samples(folder: RunFolder, outcome: Outcome) -> None:
     writer.writerow(outcome.samples)
     writer.writerows(zip(*outcome.samples.values(), strict=True))
     replace_file(folder.cell_folder(outcome.cell.id) / "per_task.csv", text.getvalue())
-

@@ -72,6 +72,9 @@ class Suite:
 
     name: str
     content: SuiteFile
+    folder: Path
+    """Where its file is: paths of adapters start from here."""
+
     methods: tuple[MethodSpec, ...]
     workloads: tuple[WorkloadSpec, ...]
 
@@ -80,16 +83,17 @@ class Suite:
         """The measures that the suite has, in the order in which they run."""
         return {m: s for m in SETTINGS if (s := getattr(self.content, m)) is not None}
 
-    def steps_of(self, measure: Measure, method: str) -> list[int]:
+    def steps_of(self, measure: Measure, method: MethodSpec) -> list[int]:
         """The inner steps at which `measure` observes `method`."""
         steps = self.measures[measure].inner_steps
         if isinstance(steps, dict):
-            steps = steps.get(method, steps.get(ALL_OTHERS))
+            named = {_located(name, self.folder): own for name, own in steps.items()}
+            steps = named.get(method.name, named.get(ALL_OTHERS))
         return sorted(set(steps or self.content.inner_steps))
 
     def request(self, data_root: str | None) -> Request:
         """What the preflight is to check."""
-        steps = tuple(sorted({k for m in self.measures for s in self.methods for k in self.steps_of(m, s.name)}))
+        steps = tuple(sorted({k for m in self.measures for s in self.methods for k in self.steps_of(m, s)}))
         c = self.content
         return Request(self.methods, self.workloads, steps, c.device, c.threads, data_root)
 
@@ -107,18 +111,18 @@ def load_suite(text: str, overrides: Overrides) -> Suite:
         document = tomllib.loads(source)
     except tomllib.TOMLDecodeError as failure:
         raise UsageError(f"{where} is not TOML: {failure}; mend that line.") from failure
-    content = _validated(document, where, {})
-    _check_step_tables(content, where)
-    named = _methods_of_file(content, where, folder)
+    _validated(document, where, {})
     changed = copy.deepcopy(document)
     origins = _apply(changed, overrides)
     content = _validated(changed, where, origins)
     if not any(getattr(content, measure) for measure in SETTINGS):
         raise UsageError(f"{where}: there is nothing to measure; add a table [{'] or ['.join(SETTINGS)}].")
+    named = _methods_of_file(content, where, folder, origins)
     methods = _chosen_methods(named, overrides.methods, content.method_defaults)
+    _check_step_tables(content, where, folder, origins, {spec.name for spec in (*named, *methods)})
     origin = origins.get("workloads", f"{where}: workloads")
     workloads = tuple(WorkloadSpec(*parse_spec(text, origin), origin) for text in content.workloads)
-    return Suite(name, content, methods, workloads)
+    return Suite(name, content, folder, methods, workloads)
 
 
 def _read(text: str) -> tuple[str, str, str, Path]:
@@ -126,16 +130,18 @@ def _read(text: str) -> tuple[str, str, str, Path]:
     path = Path(text)
     if path.suffix == ".toml" or path.is_file():
         try:
-            return path.stem, str(path), path.read_text(), path.parent
+            return path.stem, str(path), path.read_text(encoding="utf-8"), path.parent
         except OSError as failure:
-            raise UsageError(f"{path} cannot be read: {failure.strerror}; give the path of a suite file.") from failure
+            raise UsageError(
+                f"{path} cannot be read: {failure.strerror}; give the path of a suite file."
+            ) from failure
         except UnicodeDecodeError as failure:
             raise UsageError(f"{path} is not a text file; a suite is a TOML file in UTF-8.") from failure
     if text not in suite_names():
         hint = nearest(text, suite_names(), "the suites")
         raise UsageError(f"suite '{text}' is unknown; {hint} A path to a TOML file works too.")
     resource = resources.files("suites") / f"{text}.toml"
-    return text, f"suites/{text}.toml", resource.read_text(), Path()
+    return text, f"suites/{text}.toml", resource.read_text(encoding="utf-8"), Path()
 
 
 def _validated(document: dict[str, Any], where: str, origins: Mapping[str, str]) -> SuiteFile:
@@ -146,12 +152,12 @@ def _validated(document: dict[str, Any], where: str, origins: Mapping[str, str])
 
 
 def _sentence(failure: ValidationError, where: str, origins: Mapping[str, str]) -> str:
-    """The first complaint of pydantic as one sentence with the key and the remedy."""
-    error = failure.errors()[0]
+    """One complaint of pydantic as a sentence with the key and the remedy."""
+    # Where a value may be of several types each has its complaint; the one that got deepest fits best.
+    error = max(failure.errors(), key=lambda e: (len(e["loc"]), e["type"] in ("extra_forbidden", "missing")))
     location = [part for part in error["loc"] if not (isinstance(part, str) and "[" in part)]
     key = ".".join(str(part) for part in location)
-    # The longest key that the command line set and that lies on the way to the complaint.
-    origin = next((o for k, o in origins.items() if key == k or key.startswith(f"{k}.")), where)
+    origin = _origin(key, where, origins)
     match error["type"]:
         case "extra_forbidden":
             cls = SETTINGS.get(location[0]) if len(location) > 1 else None  # type: ignore[call-overload]
@@ -163,45 +169,76 @@ def _sentence(failure: ValidationError, where: str, origins: Mapping[str, str]) 
     return f"{origin}: {key} = {error['input']!r} is refused: {said}."
 
 
-def _check_step_tables(content: SuiteFile, where: str) -> None:
-    """A table of inner steps names methods of its suite."""
+def _origin(key: str, where: str, origins: Mapping[str, str]) -> str:
+    """The option that set `key` or what holds it; `where`, the suite's file, if none did."""
+    setters = [k for k in origins if key == k or key.startswith(f"{k}.")]
+    return origins[max(setters, key=len)] if setters else where
+
+
+def _located(name: str, folder: Path) -> str:
+    """The name of a method; that of a file in the suite starts from the suite's folder."""
+    return str(folder / name) if ".py:" in name else name
+
+
+def _check_step_tables(
+    content: SuiteFile, where: str, folder: Path, origins: Mapping[str, str], known: set[str]
+) -> None:
+    """A table of inner steps names methods of its suite, or such as the command line adds."""
     for measure in SETTINGS:
         settings = getattr(content, measure)
         if settings is None or not isinstance(settings.inner_steps, dict):
             continue
-        known = {parse_spec(key, where)[0] for key in content.methods} | {ALL_OTHERS}
         for name in settings.inner_steps:
-            if name not in known:
+            if _located(name, folder) not in known | {ALL_OTHERS}:
+                key = f"{measure}.inner_steps"
                 raise UsageError(
-                    f"{where}: {measure}.inner_steps: '{name}' is no method of this suite; "
-                    f"{nearest(name, known, 'its methods')}"
+                    f"{_origin(key, where, origins)}: {key}: '{name}' is no method of this suite; "
+                    f"{nearest(name, known | {ALL_OTHERS}, 'its methods')}"
                 )
 
 
-def _methods_of_file(content: SuiteFile, where: str, folder: Path) -> list[MethodSpec]:
+def _methods_of_file(
+    content: SuiteFile, where: str, folder: Path, origins: Mapping[str, str]
+) -> list[MethodSpec]:
     specs = []
     for key, table in content.methods.items():
         name, settings = parse_spec(key, f"{where}: methods")
-        if ".py:" in name:
-            name = str(folder / name)
-        specs.append(MethodSpec(name, settings | table, {}, f"{where}: methods.{key}"))
+        setters = [k for k in origins if k.startswith(f"methods.{key}")]
+        origin = origins[setters[-1]] if setters else f"{where}: methods.{key}"
+        specs.append(MethodSpec(_located(name, folder), _merged(settings, table), {}, origin))
     return specs
 
 
 def _chosen_methods(
     named: list[MethodSpec], wanted: Sequence[str], defaults: dict[str, Any]
 ) -> tuple[MethodSpec, ...]:
-    """The suite's methods, or those that `--method` asks for: a method named in the suite keeps its settings."""
+    """The suite's methods, or those that `--method` asks for.
+
+    A method named in the suite keeps its settings there; one named several times there is meant in all its
+    variants.
+    """
     replacing = [text for text in wanted if not text.startswith("+")]
     chosen = [] if replacing else list(named)
     for text in wanted:
         name, settings = parse_spec(text.removeprefix("+"), "--method")
-        kept = next((s.settings for s in named if s.name == name), {})
-        chosen.append(MethodSpec(name, {**kept, **settings}, {}, "--method"))
+        for kept in [s for s in named if s.name == name] or [MethodSpec(name)]:
+            origin = "--method" if settings else kept.where
+            chosen.append(MethodSpec(name, _merged(kept.settings, settings), {}, origin))
     unique: dict[str, MethodSpec] = {}
     for spec in chosen:
         unique.setdefault(f"{spec.name}{sorted(spec.settings.items(), key=str)}", spec)
     return tuple(MethodSpec(s.name, s.settings, defaults, s.where) for s in unique.values())
+
+
+def _merged(settings: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """`settings` changed by `changes`, key by key also in tables; another rule brings its own settings."""
+    merged = dict(settings)
+    for key, value in changes.items():
+        inner = merged.get(key)
+        if isinstance(inner, Mapping) and isinstance(value, Mapping) and "rule" not in value:
+            value = _merged(inner, value)
+        merged[key] = value
+    return merged
 
 
 def _apply(document: dict[str, Any], overrides: Overrides) -> dict[str, str]:
@@ -223,7 +260,9 @@ def _apply(document: dict[str, Any], overrides: Overrides) -> dict[str, str]:
         origins["seeds"] = "--seed"
     if overrides.device is not None:
         if overrides.device not in DEVICES:
-            raise UsageError(f"--device {overrides.device}: {nearest(overrides.device, DEVICES, 'the devices')}")
+            raise UsageError(
+                f"--device {overrides.device}: {nearest(overrides.device, DEVICES, 'the devices')}"
+            )
         document["device"] = overrides.device
     return origins
 
@@ -236,7 +275,7 @@ def _targets(key: str, document: Mapping[str, Any]) -> list[str]:
     having = [m for m, s in SETTINGS.items() if key in s.model_fields and m in document]
     if having:
         return [f"{measure}.{key}" for measure in having]
-    known = {*SuiteFile.model_fields, *(f for s in SETTINGS.values() for f in s.model_fields)}
+    known = {*SuiteFile.model_fields, *(f for s in SETTINGS.values() for f in s.model_fields)} - {*SETTINGS}
     raise UsageError(f"--set {key}: no such key in this suite; {nearest(key, known, 'the keys')}")
 
 

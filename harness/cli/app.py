@@ -50,12 +50,15 @@ def call(arguments: Sequence[str]) -> int:
     debug = "--debug" in arguments
     command = typer.main.get_command(app)
     try:
-        code = command.main(
-            [a for a in arguments if a != "--debug"], prog_name="innerloop", standalone_mode=False
-        )
+        # Not `command.main`: it turns an interruption and a broken pipe into exits of its own.
+        with command.make_context("innerloop", [a for a in arguments if a != "--debug"]) as context:
+            code = command.invoke(context)
+        sys.stdout.flush()  # here, where a reader that went away is understood
         return code if isinstance(code, int) else OK
     except KeyboardInterrupt:
-        return _say("interrupted; what was finished is kept: issue the same command again to go on.", INTERRUPTED)
+        return _say(
+            "interrupted; what was finished is kept: issue the same command again to go on.", INTERRUPTED
+        )
     except BrokenPipeError:
         # The reader went away, as `innerloop show RUN | head` does; nothing is wrong.
         sys.stdout = None  # type: ignore[assignment]
@@ -75,7 +78,10 @@ def call(arguments: Sequence[str]) -> int:
                 return BAD_USAGE
             return _say(f"{failure.format_message().rstrip('.')}; see innerloop --help.", failure.exit_code)
         if isinstance(failure, OSError) and failure.filename:
-            return _say(f"{failure.filename}: {failure.strerror}; mend that and issue the same command again.", HARNESS_FAILED)
+            return _say(
+                f"{failure.filename}: {failure.strerror}; mend that and issue the same command again.",
+                HARNESS_FAILED,
+            )
         hint = "" if debug else "; run it again with --debug for the traceback"
         return _say(f"{type(failure).__name__}: {failure}{hint}.", HARNESS_FAILED)
 

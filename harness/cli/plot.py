@@ -10,7 +10,9 @@ def plot(
     runs: Annotated[list[str], typer.Argument(help="Run folders or names; several are overlaid.")],
     out: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Where to draw; by default the run's plots/, or ./plots for several."),
+        typer.Option(
+            metavar="DIR", help="Where to draw; by default the run's plots/, or ./plots for several."
+        ),
     ] = None,
 ) -> int:
     """Draw accuracy, memory and time against inner steps, as SVG and PNG."""
@@ -23,10 +25,14 @@ def plot(
     try:
         target.mkdir(parents=True, exist_ok=True)
     except OSError as failure:
-        raise UsageError(f"--out {target} cannot be made a folder: {failure.strerror}; name another.") from failure
+        raise UsageError(
+            f"--out {target} cannot be made a folder: {failure.strerror}; name another."
+        ) from failure
     written = draw(folders, target)
     if not written:
-        raise UsageError("there is nothing to draw: no cell of these runs has finished; run their suites first.")
+        raise UsageError(
+            "there is nothing to draw: no cell of these runs has finished; run their suites first."
+        )
     for path in written:
         typer.echo(path)
     return 0

@@ -111,7 +111,9 @@ class Board:
         self.estimate.waiting = {cell.id: cell for cell in todo}
         kept = len(plan.cells) - len(todo)
         again = f", {kept} finished before" if kept else ""
-        self.say(f"{plan.suite}: {len(todo)} of {len(plan.cells)} cells to run{again}, {jobs} at once, into {folder}")
+        self.say(
+            f"{plan.suite}: {len(todo)} of {len(plan.cells)} cells to run{again}, {jobs} at once, into {folder}"
+        )
 
     def started(self, cell: Cell) -> None:
         self.estimate.waiting.pop(cell.id, None)

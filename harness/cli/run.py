@@ -49,7 +49,9 @@ def run(
     ] = None,
     memory_budget: Annotated[
         str | None,
-        typer.Option(metavar="SIZE", help="A virtual limit on live tensors, such as 12GiB; exact on any device."),
+        typer.Option(
+            metavar="SIZE", help="A virtual limit on live tensors, such as 12GiB; exact on any device."
+        ),
     ] = None,
     jobs: Annotated[
         int | None,
@@ -57,9 +59,13 @@ def run(
     ] = None,
     retry: Annotated[
         list[str] | None,
-        typer.Option(metavar="oom|timeout|diverged|error|all", help="Run cells again that failed so (repeatable)."),
+        typer.Option(
+            metavar="oom|timeout|diverged|error|all", help="Run cells again that failed so (repeatable)."
+        ),
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check and show the plan; write nothing.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Check and show the plan; write nothing.")
+    ] = False,
     fail_fast: Annotated[bool, typer.Option("--fail-fast", help="Start no cell after a failed one.")] = False,
 ) -> int:
     """Run a suite, or what of it is missing: the same command again resumes."""

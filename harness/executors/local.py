@@ -134,7 +134,9 @@ class LocalExecutor:
         for worker in list(self.workers):
             if worker.deadline is not None and time.monotonic() >= worker.deadline:
                 worker.kill()
-                yield self._end(worker, "timeout", f"no end within {worker.timeout_s:g} s; the process was killed")
+                yield self._end(
+                    worker, "timeout", f"no end within {worker.timeout_s:g} s; the process was killed"
+                )
 
     def _hear(self, worker: Worker) -> Iterator[tuple[Worker, Progress | Ended]]:
         """Take all that the worker has said."""
