@@ -9,7 +9,7 @@ from typing import Any
 
 from harness import __version__
 
-PACKAGES = ("torch", "numpy", "scipy", "pandas", "pyarrow", "matplotlib", "seaborn", "pydantic", "typer", "rich")
+PACKAGES = ("torch", "numpy", "scipy", "pandas", "pyarrow", "matplotlib", "seaborn", "pydantic", "typer")
 
 
 def describe_machine() -> dict[str, Any]:

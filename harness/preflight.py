@@ -13,7 +13,7 @@ from harness.core.outer import RULES
 from harness.environment import cpu_model
 from harness.errors import UsageError
 from harness.protocol import Request, Resolved, ResolvedMethod, ResolvedWorkload
-from harness.settings import format_settings, settings_of
+from harness.settings import build, format_settings, settings_of
 
 NUMERIC_CODE = ("core", "measure", "workloads", "training.py")
 """What of this package can change a number; hashed into every cell's id, with the whole of `methods`."""
@@ -39,7 +39,7 @@ def choose_device(wanted: str) -> torch.device:
     """The device that `auto`, `cpu` or `cuda` means here."""
     if wanted == "cuda" and not torch.cuda.is_available():
         raise UsageError(
-            "device 'cuda': torch sees no CUDA device here; use --device cpu, or install a CUDA build of torch."
+            "device 'cuda': torch sees no CUDA device; use --device cpu, or install a CUDA build of torch."
         )
     if wanted == "auto":
         wanted = "cuda" if torch.cuda.is_available() else "cpu"
@@ -95,7 +95,7 @@ def list_methods() -> list[tuple[str, str, str]]:
         except registry.LibraryMissing as failure:
             entries.append((name, f"not available: {failure}", ""))
             continue
-        settings = settings_of(cls(inner_steps=1), RULES)
+        settings = settings_of(build(cls, {"inner_steps": 1}, name), RULES)
         del settings["inner_steps"]
         what = f"{_summary(cls)} ({cls.kind}; {cls.memory_order} memory)"
         entries.append((name, what, format_settings(settings).replace(",", ", ")))

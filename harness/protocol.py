@@ -183,7 +183,9 @@ class Cell:
             "measure": self.measure,
             "settings": settings,
             "workload": [self.workload.label, self.workload.fingerprint, self.workload.batching],
-            "points": [[p.method.name, p.method.settings, p.method.source, p.inner_steps] for p in self.points],
+            "points": [
+                [p.method.name, p.method.settings, p.method.source, p.inner_steps] for p in self.points
+            ],
             "seed": self.seed,
             "block": self.block,
             "memory_budget": self.memory_budget,

@@ -1,5 +1,6 @@
 """From a name to a method or workload class: built-in tables, entry points, paths to a file."""
 
+import dataclasses
 import hashlib
 import importlib
 import importlib.util
@@ -68,12 +69,12 @@ def make_method(resolved: ResolvedMethod, inner_steps: int) -> Method:
 
 
 def _settings(spec: MethodSpec, cls: type[Method], inner_steps: int) -> dict[str, Any]:
-    known = cls.__dataclass_fields__
+    known = {f.name for f in dataclasses.fields(cls)}
     wanted = {key: value for key, value in spec.defaults.items() if key in known} | spec.settings
     if "inner_steps" in wanted:
         raise UsageError(
             f"{spec.where}: 'inner_steps' is the axis of the suite, not a setting of one method; use "
-            '--set inner_steps=..., or inner_steps = { "*" = [...], ' + f"{spec.name} = [...] }} in a measure."
+            f'--set inner_steps=..., or inner_steps = {{ {spec.name} = [...], "*" = [...] }} in a measure.'
         )
     settings = settings_of(build(cls, wanted | {"inner_steps": inner_steps}, spec.where, RULES), RULES)
     del settings["inner_steps"]
@@ -120,9 +121,10 @@ def _load_path(text: str, where: str) -> tuple[str, type[Method]]:
         raise UsageError(f"{where}: '{text}' names no class; write path/to/file.py:ClassName.")
     path = Path(file)
     if not path.is_file():
-        raise UsageError(f"{where}: there is no file {path}; give the path of an adapter, from here or whole.")
+        raise UsageError(f"{where}: there is no file {path}; give the path of an adapter.")
     spec = importlib.util.spec_from_file_location(f"innerloop_adapter_{path.stem}", path.resolve())
-    assert spec is not None and spec.loader is not None, "a .py file has a loader"
+    assert spec is not None, "a .py file has a loader"
+    assert spec.loader is not None, "a .py file has a loader"
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
     try:

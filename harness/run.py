@@ -153,9 +153,8 @@ def execute(
         _write_samples(folder, outcome)
         folder.append_cell(outcome.cell.id, attempt, _rows(plan, outcome, attempt))
         if outcome.cell.measure == "memory":
-            unfit.update(
-                (_key(outcome.cell, r.point), r.detail) for r in outcome.failures if r.status == "oom"
-            )
+            unfit.pop(_key(outcome.cell, 0), None)  # what an earlier attempt found no longer counts
+            unfit.update((_key(outcome.cell, 0), r.detail) for r in outcome.failures if r.status == "oom")
         watcher.ended(outcome)
         if options.fail_fast and outcome.failures:
             waiting.clear()
@@ -177,10 +176,13 @@ def execute(
             samples = worker.samples.columns if worker.samples else {}
             keep(Outcome(cell, known[cell.id] + worker.readings, samples, spent[cell.id]))
             return
-        blamed = [worker.at] if worker.at is not None else _unfinished(worker)
-        known[cell.id] += [_failure(cell, point, end) for point in blamed]
+        known[cell.id] += [r for r in worker.readings if r.status != "ok"]
+        left = _left(cell, known[cell.id])
         # A point that ends its process leaves the block; the others get a process of their own.
-        if end.how != "killed" and len(cell.points) > len(known[cell.id]) and worker.at is not None:
+        guilty = worker.at if end.how != "killed" and worker.at in left else None
+        blamed = left if guilty is None else [guilty]
+        known[cell.id] += [_failure(cell, point, end) for point in blamed]
+        if left != blamed:
             waiting.appendleft(cell)
             return
         keep(Outcome(cell, known[cell.id], {}, spent[cell.id]))
@@ -213,7 +215,7 @@ def _may_start(cell: Cell, executor: LocalExecutor, jobs: int) -> bool:
 
 
 def _foregone(cell: Cell, unfit: Mapping[tuple[str, ...], str]) -> Iterator[Reading]:
-    """Readings of points that need no process: a library is missing, or memory has shown that they do not fit."""
+    """Readings of points that need no process: a library is missing, or memory has shown them not to fit."""
     for i, point in enumerate(cell.points):
         metric = _headline(cell)
         if point.method.missing:
@@ -222,10 +224,10 @@ def _foregone(cell: Cell, unfit: Mapping[tuple[str, ...], str]) -> Iterator[Read
             yield Reading(i, metric, None, "", status="oom", detail=unfit[_key(cell, i)])
 
 
-def _unfinished(worker: Worker) -> list[int]:
-    """The points that the process had still to do."""
-    failed = {r.point for r in worker.readings if r.status != "ok"} | worker.launch.without
-    return [i for i in range(len(worker.launch.cell.points)) if i not in failed]
+def _left(cell: Cell, known: list[Reading]) -> list[int]:
+    """The points of which nothing is known yet."""
+    done = {reading.point for reading in known}
+    return [i for i in range(len(cell.points)) if i not in done]
 
 
 def _failure(cell: Cell, point: int, end: Ended) -> Reading:

@@ -136,7 +136,7 @@ class RunFolder:
             folder.path.mkdir(parents=True, exist_ok=True)
         except OSError as failure:
             raise UsageError(
-                f"{path} cannot be made a run folder ({failure.strerror}); give --out a folder that can be written."
+                f"{path} cannot be made a run folder ({failure.strerror}); name another with --out."
             ) from failure
         others = [p for p in folder.path.iterdir() if not p.name.endswith(".tmp")]
         if others and not folder.is_run() and not folder.lock_path.exists():

@@ -110,7 +110,9 @@ def evaluate(
         else:
             outputs = objectives.query.predict(phi)
             if not torch.isfinite(outputs).all():
-                raise Diverged(f"a prediction on {split} task {start} or one of the next {chunk} is not finite")
+                raise Diverged(
+                    f"a prediction on {split} tasks {start} to {start + len(batch) - 1} is not finite"
+                )
             hits = outputs.argmax(-1) == batch.query.targets
             scores.append(hits.double().mean(1).cpu())
     return torch.cat(scores)

@@ -3,6 +3,7 @@
 The forkserver imports this module once, so that a new worker has torch loaded and no device open.
 """
 
+import faulthandler
 import os
 import signal
 import sys
@@ -58,6 +59,7 @@ def main(parent: Connection, task: Task, log: str) -> None:
     handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     os.dup2(handle, 1)
     os.dup2(handle, 2)
+    faulthandler.enable()  # where native code crashed, for the log
     threading.Thread(target=_die_with, args=(parent,), daemon=True).start()
     try:
         _answer(task, parent.send)

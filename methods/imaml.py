@@ -1,4 +1,4 @@
-"""iMAML: Rajeswaran, Finn, Kakade and Levine 2019, "Meta-Learning with Implicit Gradients", arXiv 1909.04630."""
+"""iMAML: Rajeswaran, Finn, Kakade and Levine 2019, arXiv 1909.04630."""
 
 from abc import abstractmethod
 from typing import ClassVar, Literal

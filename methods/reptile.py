@@ -39,4 +39,4 @@ class Reptile(Method):
         return inner.minimise(batch, meta, self.inner_steps)
 
     def meta_gradient(self, tasks: TaskObjectives, meta: Params) -> Params:
-        return trees.subtract(meta, self.adapt(tasks.joint, meta))
+        return trees.subtract(trees.detach(meta), self.adapt(tasks.joint, meta))

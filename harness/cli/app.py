@@ -59,9 +59,9 @@ def call(arguments: Sequence[str]) -> int:
         return _say(
             "interrupted; what was finished is kept: issue the same command again to go on.", INTERRUPTED
         )
-    except BrokenPipeError:
-        # The reader went away, as `innerloop show RUN | head` does; nothing is wrong.
-        sys.stdout = None  # type: ignore[assignment]
+    except (BrokenPipeError, SystemExit):
+        # The reader went away, as `innerloop show RUN | head` does (rich exits then); nothing is wrong.
+        sys.stdout = None
         return OK
     except Exception as failure:
         if debug:
@@ -70,13 +70,17 @@ def call(arguments: Sequence[str]) -> int:
             return failure.exit_code
         if isinstance(failure, UsageError):
             return _say(str(failure), BAD_USAGE)
-        if isinstance(failure, StoreError):
+        from harness.executors.local import WorkerFailed  # not above: it loads what --help needs not
+
+        if isinstance(failure, StoreError | WorkerFailed):
             return _say(str(failure), HARNESS_FAILED)
         if hasattr(failure, "format_message") and hasattr(failure, "exit_code"):  # of the option parser
             if type(failure).__name__ == "NoArgsIsHelpError":
                 print(failure.format_message())
                 return BAD_USAGE
-            return _say(f"{failure.format_message().rstrip('.')}; see innerloop --help.", failure.exit_code)
+            at = getattr(failure, "ctx", None)
+            usage = at.command_path if at else "innerloop"
+            return _say(f"{failure.format_message().rstrip('.')}; see {usage} --help.", failure.exit_code)
         if isinstance(failure, OSError) and failure.filename:
             return _say(
                 f"{failure.filename}: {failure.strerror}; mend that and issue the same command again.",

@@ -1,5 +1,6 @@
 """How a run shows itself: bars on a terminal, plain lines elsewhere, both with the time that is left."""
 
+import os
 import sys
 import time
 from collections import defaultdict
@@ -84,16 +85,21 @@ def clock(seconds: float | None) -> str:
 
 def headline(outcome: Outcome) -> str:
     """What a cell found, in a few words."""
-    failures = outcome.failures
-    if failures:
-        return f"{failures[0].status}: {failures[0].detail}"
+    missed = outcome.failures or [r for r in outcome.readings if r.status == "skipped"]
+    if missed:
+        points = outcome.cell.points
+        what = f"{points[missed[0].point].label} " if len(points) > 1 else ""
+        more = f" (and {len(missed) - 1} of its points more)" if len(missed) > 1 else ""
+        return f"{what}{missed[0].status}: {missed[0].detail}{more}"
     values = {r.metric: r.value for r in outcome.readings if r.value is not None}
     for score in ("accuracy", "loss"):
         if score in values:
             return f"{score} {values[score]:.3f} ±{values.get(f'{score}_ci95', float('nan')):.3f}"
     if "peak_bytes" in values:
         return f"peak {values['peak_bytes'] / 2**20:.1f} MiB"
-    return outcome.readings[0].status if outcome.readings else "nothing read"
+    if "step_seconds" in values:
+        return f"{len(outcome.readings)} steps timed, {len(outcome.cell.points)} points"
+    return "nothing read"
 
 
 class Board:
@@ -111,9 +117,8 @@ class Board:
         self.estimate.waiting = {cell.id: cell for cell in todo}
         kept = len(plan.cells) - len(todo)
         again = f", {kept} finished before" if kept else ""
-        self.say(
-            f"{plan.suite}: {len(todo)} of {len(plan.cells)} cells to run{again}, {jobs} at once, into {folder}"
-        )
+        cells = f"{len(todo)} of {len(plan.cells)} cells to run{again}"
+        self.say(f"{plan.suite}: {cells}, {jobs} at once, into {folder}")
 
     def started(self, cell: Cell) -> None:
         self.estimate.waiting.pop(cell.id, None)
@@ -124,10 +129,15 @@ class Board:
     def ended(self, outcome: Outcome) -> None:
         self.done += 1
         self.workers = [w for w in self.workers if w.launch.cell.id != outcome.cell.id]
-        self.estimate.learn(outcome.cell, outcome.seconds)
+        if outcome.seconds:  # 0 where no process was needed, which tells nothing of the others
+            self.estimate.learn(outcome.cell, outcome.seconds)
 
     def say(self, text: str) -> None:
-        print(text, flush=True)
+        try:
+            print(text, flush=True)
+        except BrokenPipeError:
+            # Whoever was reading has gone, as in `innerloop run SUITE | head`; the run goes on unheard.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 class Plain(Board):

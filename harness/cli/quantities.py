@@ -21,7 +21,8 @@ def size(option: str, text: str | None) -> int | None:
 def _quantity(option: str, text: str, units: dict[str, int], example: str) -> float:
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([A-Za-z]+)", text.strip())
     if match is None or match[2] not in units or float(match[1]) == 0:
+        known = ", ".join(units)
         raise UsageError(
-            f"{option} {text}: write a positive number with its unit, one of {', '.join(units)}, such as {example}."
+            f"{option} {text}: write a positive number with its unit, one of {known}, such as {example}."
         )
     return float(match[1]) * units[match[2]]

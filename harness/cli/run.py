@@ -1,6 +1,8 @@
 """`innerloop run SUITE`"""
 
+import contextlib
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -21,8 +23,8 @@ def run(
             "--method",
             "-m",
             metavar="NAME",
-            help="Run this method (repeatable), with settings in brackets if you like: 'imaml-gd[cg_steps=10]', "
-            "or path/to/file.py:Class. Replaces the suite's list; +NAME adds to it.",
+            help="Run this method (repeatable), with settings in brackets if you like: "
+            "'imaml-gd[cg_steps=10]', or path/to/file.py:Class. Replaces the suite's list; +NAME adds to it.",
         ),
     ] = None,
     settings: Annotated[
@@ -86,14 +88,14 @@ def run(
         dry_run=dry_run,
         fail_fast=fail_fast,
     )
-    # A polite kill is an interruption like Ctrl-C: rows stay, workers go.
-    signal.signal(signal.SIGTERM, _interrupt)
-    with watcher() as watching:
+    with _politely_killed(), watcher() as watching:
         result = run_suite(options, watching)
     if not result.plan.cells:
         typer.echo("Nothing was selected: no method has inner steps in any measure.")
         return NOTHING_SELECTED
     if dry_run:
+        for cell in result.plan.cells:
+            typer.echo(f"  {cell.label}")
         return ALL_OK
     _present(result.folder)
     return SOME_FAILED if result.statuses - {"ok", "skipped"} else ALL_OK
@@ -113,8 +115,18 @@ def _present(folder: Path) -> None:
     typer.echo(f"Rows, tables and plots are in {folder}")
 
 
-def _interrupt(*_: Any) -> None:
-    raise KeyboardInterrupt
+@contextlib.contextmanager
+def _politely_killed() -> Iterator[None]:
+    """SIGTERM inside is an interruption like Ctrl-C: rows stay, workers go."""
+
+    def interrupt(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _seeds(texts: list[str]) -> tuple[int, ...]:

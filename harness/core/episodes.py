@@ -42,9 +42,7 @@ class Shots:
 
     def and_then(self, other: "Shots") -> "Shots":
         """These shots followed by `other`'s, task by task."""
-        return Shots(
-            torch.cat([self.inputs, other.inputs], 1), torch.cat([self.targets, other.targets], 1)
-        )
+        return Shots(torch.cat([self.inputs, other.inputs], 1), torch.cat([self.targets, other.targets], 1))
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,7 @@
 """The contract of a method: what an adapter implements, and nothing else."""
 
-import dataclasses
 from abc import ABC, abstractmethod
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, dataclass_transform
 
 from harness.core.objective import Objective, TaskObjectives
@@ -14,6 +13,7 @@ Order = Literal["constant", "sqrt", "linear"]
 
 
 @dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(field,))
+@dataclass(frozen=True, kw_only=True)
 class Method(ABC):
     """A meta-learning algorithm with its settings.
 
@@ -36,10 +36,10 @@ class Method(ABC):
 
     def __init_subclass__(cls, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)
-        dataclasses.dataclass(frozen=True, kw_only=True)(cls)
+        dataclass(frozen=True, kw_only=True)(cls)
 
     def meta_parameters(self, initial: Params) -> Params:
-        """What is meta-learned, given the model's initial parameters [...] (no task axis): those themselves."""
+        """What is meta-learned, given the model's initial parameters [...] (no task axis): just those."""
         return initial
 
     @abstractmethod
@@ -52,6 +52,3 @@ class Method(ABC):
 
         Uses the same inner map as `adapt`.
         """
-
-
-dataclasses.dataclass(frozen=True, kw_only=True)(Method)

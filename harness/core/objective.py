@@ -68,7 +68,7 @@ class Objective:
     """Losses of T tasks on their shots.
 
     `execution` "vectorized" gives the model all tasks in one call, "loop" one after another; both give
-    the same numbers. `reference` are the shots whose statistics normalise these, if the model has such a mode.
+    the same numbers. `reference` are the shots whose statistics normalise these, in models with such a mode.
     """
 
     model: Model
@@ -92,9 +92,7 @@ class Objective:
         """Loss of every task [T], differentiable in `params` [T, ...]."""
         return self.loss_function(self._outputs(params), self.shots.targets)
 
-    def gradient(
-        self, params: Params, *, wrt: tuple[str, ...] | None = None, graph: bool = False
-    ) -> Params:
+    def gradient(self, params: Params, *, wrt: tuple[str, ...] | None = None, graph: bool = False) -> Params:
         """Gradient of every task's loss, from one backward pass of `loss.sum()`: the tasks are independent.
 
         `wrt` names the parameters to differentiate (all, if None). With `graph` the result can be
@@ -129,15 +127,13 @@ class Objective:
         index = np.stack(
             [
                 [
-                    generator("minibatch", seed, epoch).permutation(n)[p % n]
+                    generator("minibatch", seed, int(epoch)).permutation(n)[p % n]
                     for p, epoch in zip(positions, positions // n, strict=True)
                 ]
                 for seed in self.seeds
             ]
         )
-        return replace(
-            self, shots=self.shots.take(torch.from_numpy(index).to(self.shots.inputs.device))
-        )
+        return replace(self, shots=self.shots.take(torch.from_numpy(index).to(self.shots.inputs.device)))
 
     def _outputs(self, params: Params) -> Tensor:
         reference = None if self.reference is None else self.reference.inputs
@@ -172,10 +168,11 @@ class Proximal:
 
     def gradient(self, params: Params, *, graph: bool = False) -> Params:
         own = self.objective.gradient(params, graph=graph)
-        return trees.axpy(self.lam, trees.subtract(params, self.theta), own)
+        away = trees.subtract(params, self.theta)
+        return trees.axpy(self.lam, away if graph else trees.detach(away), own)
 
     def hessian(self, params: Params) -> "ProximalHessian":
-        away = trees.subtract(params, self.theta)
+        away = trees.detach(trees.subtract(params, self.theta))
         return ProximalHessian(self.objective.hessian(params), self.lam, away)
 
     def minibatch(self, step: int, size: int) -> "Proximal":

@@ -31,9 +31,7 @@ class Adam(Outer):
     eps: float = 1e-8
 
     def optimiser(self, meta: list[Tensor]) -> Optimizer:
-        return torch.optim.Adam(
-            meta, lr=self.lr, betas=(self.beta1, self.beta2), eps=self.eps, foreach=False
-        )
+        return torch.optim.Adam(meta, lr=self.lr, betas=(self.beta1, self.beta2), eps=self.eps, foreach=False)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -31,7 +31,7 @@ GRACE_S = 10.0  # for a process that has said its last word to be gone
 
 
 class WorkerFailed(Exception):
-    """The harness's own code failed in a worker that was to check or list something."""
+    """A worker that was to check or list something came to no answer: one sentence. Exit code 1."""
 
 
 @dataclass(frozen=True)
@@ -60,9 +60,17 @@ class Worker:
     since: float = field(default_factory=time.monotonic)
 
     @property
+    def time_allowed_s(self) -> float | None:
+        """For the point at work; where all are, as in a round of `time`, for each of them."""
+        if self.timeout_s is None:
+            return None
+        return self.timeout_s * (len(self.launch.cell.points) if self.at is None else 1)
+
+    @property
     def deadline(self) -> float | None:
-        """When the point at work has had its time."""
-        return None if self.timeout_s is None else self.since + self.timeout_s
+        """When what is at work has had its time."""
+        allowed = self.time_allowed_s
+        return None if allowed is None else self.since + allowed
 
     def kill(self) -> None:
         """End the process and its group at once, native code included."""
@@ -73,6 +81,9 @@ class Worker:
 
     def close(self) -> None:
         self.process.join(GRACE_S)
+        if self.process.is_alive():
+            self.process.kill()
+            self.process.join(GRACE_S)
         self.connection.close()
 
 
@@ -106,11 +117,17 @@ class LocalExecutor:
                     case Refused(sentence):
                         raise UsageError(sentence)
                     case Crashed(sentence):
-                        raise WorkerFailed(sentence)
+                        raise WorkerFailed(
+                            f"the check before the run failed with {sentence}; nothing was run."
+                        )
                 answer = message
         except EOFError:
             process.join(GRACE_S)
-            raise WorkerFailed(f"a worker process ended early ({exit_sentence(process.exitcode)})") from None
+            how = exit_sentence(process.exitcode)
+            raise WorkerFailed(
+                f"the process that was to check the request ended early ({how}); nothing was run: "
+                "look first at the code of adapters given by path."
+            ) from None
         finally:
             process.kill()
             process.join(GRACE_S)
@@ -135,7 +152,9 @@ class LocalExecutor:
             if worker.deadline is not None and time.monotonic() >= worker.deadline:
                 worker.kill()
                 yield self._end(
-                    worker, "timeout", f"no end within {worker.timeout_s:g} s; the process was killed"
+                    worker,
+                    "timeout",
+                    f"no end within {worker.time_allowed_s:g} s; the process was killed",
                 )
 
     def _hear(self, worker: Worker) -> Iterator[tuple[Worker, Progress | Ended]]:
@@ -165,7 +184,7 @@ class LocalExecutor:
     def _death(self, worker: Worker) -> tuple[Worker, Ended]:
         code = worker.process.exitcode
         worker.kill()
-        if count_oom_kills() > worker.oom_kills:
+        if code == -signal.SIGKILL and count_oom_kills() > worker.oom_kills:
             return self._end(worker, "oom", "the kernel killed the process: the machine's memory ran out")
         if code is not None and -code in (signal.SIGKILL, signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
             return self._end(worker, "killed", f"killed from outside ({exit_sentence(code)})")
@@ -200,7 +219,7 @@ def exit_sentence(code: int | None) -> str:
 
 
 def count_oom_kills() -> int:
-    """Processes that the kernel has killed for want of memory so far, on this machine; 0 where it is not told."""
+    """Processes that this machine's kernel has killed for want of memory so far; 0 where it is not told."""
     try:
         lines: Sequence[str] = Path("/proc/vmstat").read_text().splitlines()
     except OSError:

@@ -19,9 +19,7 @@ TEST_CHUNK = 30  # tasks adapted at once in a test; fixed, for the last bit depe
 NEIGHBOUR_CHUNK = 100
 
 
-def measure_accuracy(
-    bench: Bench, progress: Callable[[float, str], None]
-) -> Iterator[Reading | Samples]:
+def measure_accuracy(bench: Bench, progress: Callable[[float, str], None]) -> Iterator[Reading | Samples]:
     """Test score of the trained and of the untrained parameters, the floors, and the validation curve.
 
     The neighbour is a classifier by the nearest support image in pixel space.

@@ -47,14 +47,14 @@ def allocator_peak(step: Callable[[], None]) -> int:
     """
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as trace:
         step()
-    events = trace.profiler.kineto_results.events()  # type: ignore[union-attr]
+    events = trace.profiler.kineto_results.events()
     changes = [
         (event.start_ns(), event.nbytes())
         for event in events
         if event.name() == MEMORY_EVENT and event.device_type() == torch.autograd.DeviceType.CPU
     ]
     if not changes:
-        raise RuntimeError("the profiler saw no allocation: this build of torch does not report memory events")
+        raise RuntimeError("the profiler saw no allocation: this torch does not report memory events")
     changes.sort(key=lambda change: change[0])
     held = peak = 0
     for _, size in changes:

@@ -29,7 +29,7 @@ class Contestant:
 
 
 def warm_up(bench: Bench, point: int) -> Contestant:
-    """One whole step of the point, untimed: it leaves what a first step makes. Raises what the step raises."""
+    """One whole step of the point, untimed, for what a first step makes. Raises what the step raises."""
     bench.check_budget()
     learner, batch = bench.learner(total_steps=1_000_000), bench.meta_batch()
     start = {name: p.clone() for name, p in learner.meta.items()}

@@ -29,7 +29,7 @@ def finding(measure: str, summary: pd.DataFrame) -> str:
 
 
 def workload_in_words(text: str) -> str:
-    """`glyphs[filters=16,shots=1,ways=5]` -> `glyphs, 5-way 1-shot, 16 filters`; the rows have every setting."""
+    """`glyphs[filters=16,shots=1,ways=5]` -> `glyphs, 5-way 1-shot, 16 filters`; rows have every setting."""
     name, settings = split_workload(text)
     words = []
     if {"ways", "shots"} <= set(settings):

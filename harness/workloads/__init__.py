@@ -1,4 +1,4 @@
-"""Workloads: distributions of tasks with the model that learns them. Importing this package imports no torch."""
+"""Workloads: distributions of tasks with the model that learns them. This package imports no torch."""
 
 BUILT_IN = {
     "glyphs": "harness.workloads.glyphs:Glyphs",

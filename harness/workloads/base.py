@@ -1,9 +1,7 @@
 """What a workload owes the harness."""
 
-import dataclasses
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from dataclasses import field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal, dataclass_transform
 
@@ -32,6 +30,7 @@ class Tasks(ABC):
 
 
 @dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(field,))
+@dataclass(frozen=True, kw_only=True)
 class Workload(ABC):
     """A distribution of tasks and the model that learns them. A subclass declares its settings as fields."""
 
@@ -39,11 +38,14 @@ class Workload(ABC):
     score: ClassVar[Score]
     """What adaptation is judged by: "accuracy" (a fraction, higher is better) or "loss" (lower is)."""
 
-    loss_function: ClassVar[Callable[[Tensor, Tensor], Tensor]]
-
     def __init_subclass__(cls, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)
-        dataclasses.dataclass(frozen=True, kw_only=True)(cls)
+        dataclass(frozen=True, kw_only=True)(cls)
+
+    @staticmethod
+    @abstractmethod
+    def loss_function(outputs: Tensor, targets: Tensor) -> Tensor:
+        """Loss of every task [T] from outputs [T, n, out] and targets."""
 
     @abstractmethod
     def model(self) -> Model:

@@ -9,7 +9,7 @@ from harness.workloads.imageset import ImageSet
 
 
 class Glyphs(FewShotImages):
-    """Letters of many scripts from free fonts, each drawn 20 times with distortions; test scripts are unseen."""
+    """Letters of many scripts from free fonts, drawn 20 times with distortions; test scripts are unseen."""
 
     name: ClassVar[str] = "glyphs"
     split_name: ClassVar[str] = "glyphs"

@@ -65,7 +65,7 @@ class FewShotImages(Workload):
         if self.shots + self.queries > drawings:
             raise UsageError(
                 f"workload '{self.name}': shots={self.shots} and queries={self.queries} need "
-                f"{self.shots + self.queries} drawings of a class, but there are {drawings}; lower one of them."
+                f"{self.shots + self.queries} drawings a class, but there are {drawings}; lower one of them."
             )
         smallest = min(splits, key=lambda name: len(splits[name].names))
         if self.ways > len(splits[smallest].names):
@@ -102,9 +102,7 @@ class ImageTasks(Tasks):
             where = classes // characters == quarter
             pixels[where] = np.rot90(pixels[where], quarter, axes=(-2, -1))
         inputs = torch.from_numpy(pixels).float().div_(255)
-        return TaskBatch(
-            _shots(inputs[:, :, : w.shots]), _shots(inputs[:, :, w.shots :]), tuple(seeds)
-        )
+        return TaskBatch(_shots(inputs[:, :, : w.shots]), _shots(inputs[:, :, w.shots :]), tuple(seeds))
 
 
 def _shots(images: torch.Tensor) -> Shots:

@@ -105,7 +105,7 @@ def implicit_meta_gradient(tasks: TaskBatch, theta: Tensor, lam: float) -> Tenso
 
 
 def unrolled_iterate(support: Shots, theta: Tensor, lr: float, steps: int, lam: float = 0.0) -> Tensor:
-    """phi_K of gradient descent on L + (lam/2) ||w - theta||^2: phi* + (I - lr (A + lam I))^K (theta - phi*)."""
+    """phi_K = phi* + (I - lr (A + lam I))^K (theta - phi*): gradient descent on L + (lam/2) ||w - theta||^2."""
     contraction, fixed = _contraction(support, theta, lr, steps, lam)
     return fixed + contraction @ (theta - fixed)
 
@@ -125,9 +125,7 @@ def unrolled_meta_gradient(
     return jacobian.mT @ v
 
 
-def _contraction(
-    support: Shots, theta: Tensor, lr: float, steps: int, lam: float
-) -> tuple[Tensor, Tensor]:
+def _contraction(support: Shots, theta: Tensor, lr: float, steps: int, lam: float) -> tuple[Tensor, Tensor]:
     a, _ = normal_equations(support)
     eye = torch.eye(a.shape[-1], dtype=a.dtype)
     step = eye - lr * (a + lam * eye)

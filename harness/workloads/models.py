@@ -5,6 +5,7 @@ tasks keeps for the backward pass, no more; `vmap` keeps half as much again (DES
 """
 
 import math
+from collections.abc import Callable
 from itertools import pairwise
 from typing import Literal
 
@@ -20,13 +21,17 @@ Norm = Literal["batch-stats", "support-stats", "none"]
 Down = Literal["stride", "max-pool"]
 Activation = Literal["relu", "tanh", "softplus"]
 
-ACTIVATIONS = {"relu": F.relu, "tanh": torch.tanh, "softplus": F.softplus}
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "relu": F.relu,
+    "tanh": torch.tanh,
+    "softplus": F.softplus,
+}
 BLOCKS = 4
 BATCH_NORM_EPS = 1e-5
 
 
 def xavier_uniform(seed: int, name: str, shape: tuple[int, ...]) -> Tensor:
-    """Glorot and Bengio's uniform initialisation of a weight [out, in, ...], from the counter `seed, name`."""
+    """Glorot and Bengio's uniform initialisation of a weight [out, in, ...], keyed by `seed, name`."""
     receptive = math.prod(shape[2:])
     bound = math.sqrt(6 / ((shape[0] + shape[1]) * receptive))
     return torch.from_numpy(generator("initial", seed, name).uniform(-bound, bound, shape)).float()

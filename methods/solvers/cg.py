@@ -54,7 +54,7 @@ class CG:
             pap = trees.dot(p, ap)
             matvecs = matvecs + active
             curved = curved | (active & (pap <= 0))
-            active = active & (pap > 0)
+            active = active & ~(pap <= 0)  # a product that is not finite is let through, to be seen in x
             alpha = torch.where(active, rr / pap, torch.zeros_like(rr))
             x = trees.axpy(alpha, p, x)
             r = trees.axpy(-alpha, ap, r)

@@ -61,9 +61,7 @@ class HessianFree:
         return trees.select(stuck, down, newton.x)
 
 
-def armijo(
-    smooth: Smooth, phi: Params, d: Params, slope: Tensor, active: Tensor
-) -> tuple[Params, Tensor]:
+def armijo(smooth: Smooth, phi: Params, d: Params, slope: Tensor, active: Tensor) -> tuple[Params, Tensor]:
     """Each active task's first step in 1, 1/2, 1/4, ... along `d` that decreases its loss enough.
 
     `slope` [T] is g'd. Returns the parameters and which tasks moved [T].
@@ -76,7 +74,8 @@ def armijo(
         best = phi
         for _ in range(1 + BACKTRACKS):
             trial = trees.axpy(step, d, phi)
-            enough = smooth.loss(trial) <= before + SUFFICIENT_DECREASE * step * slope
+            after = smooth.loss(trial)
+            enough = torch.isfinite(after) & (after <= before + SUFFICIENT_DECREASE * step * slope)
             trials = trials + waiting
             best = trees.select(waiting & enough, trial, best)
             waiting = waiting & ~enough
