@@ -105,7 +105,7 @@ def implicit_meta_gradient(tasks: TaskBatch, theta: Tensor, lam: float) -> Tenso
 
 
 def unrolled_iterate(support: Shots, theta: Tensor, lr: float, steps: int, lam: float = 0.0) -> Tensor:
-    """phi_K = phi* + (I - lr (A + lam I))^K (theta - phi*): gradient descent on L + (lam/2) ||w - theta||^2."""
+    """phi_K = phi* + (I - lr (A + lam I))^K (theta - phi*), descending L + (lam/2) ||w - theta||^2."""
     contraction, fixed = _contraction(support, theta, lr, steps, lam)
     return fixed + contraction @ (theta - fixed)
 

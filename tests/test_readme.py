@@ -1,0 +1,59 @@
+"""README promises nothing that was not run."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text()
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+def innerloop(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "harness", *arguments], capture_output=True, text=True, cwd=cwd
+    )
+
+
+def test_ci_calls_the_readmes_test_command() -> None:
+    command = next(block.strip() for block in blocks("sh") if "tox" in block)
+    assert command in (ROOT / ".ci" / "run").read_text().splitlines()
+
+
+def test_the_adapter_of_the_readme_is_under_thirty_lines_and_runs_in_a_suite(tmp_path: Path) -> None:
+    (adapter,) = blocks("python")
+    assert len(adapter.splitlines()) < 30
+    (tmp_path / "mine.py").write_text(adapter)
+    small = ["inner_steps=1", "time.rounds=1", "time.blocks=1", "accuracy.meta_steps=2"]
+    small += ["accuracy.validation_tasks=2", "accuracy.test_tasks=4"]
+    changes = [part for change in small for part in ("--set", change)]
+    done = innerloop("run", "quick", "-m", "maml", "-m", "+mine.py:SignMAML", *changes, cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "sign-maml" in done.stdout
+
+
+def readme_runs() -> list[str]:
+    lines = [line.strip() for block in blocks("sh") for line in block.splitlines()]
+    return [line for line in lines if line.startswith("innerloop run") and "omniglot" not in line]
+
+
+@pytest.mark.parametrize("line", readme_runs())
+def test_the_run_commands_of_the_readme_are_sound(line: str, tmp_path: Path) -> None:
+    import shlex
+
+    (adapter,) = blocks("python")
+    (tmp_path / "mine.py").write_text(adapter)
+    done = innerloop(*shlex.split(line)[1:], "--dry-run", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert [p.name for p in tmp_path.iterdir()] == ["mine.py"]
+
+
+def test_the_files_that_the_readme_points_to_exist() -> None:
+    for target in re.findall(r"\]\((?!https?:)([^)]+)\)", README):
+        assert (ROOT / target).exists(), target
