@@ -11,6 +11,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
+from dataclasses import replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -37,6 +38,7 @@ from harness.protocol import (
     Reading,
     Refused,
     Request,
+    Resolved,
     Status,
     Task,
     TimeSettings,
@@ -86,13 +88,19 @@ def _die_with(parent: Connection) -> None:
 def _answer(task: Task, send: Send) -> None:
     match task:
         case Request():
-            send(preflight(task))
+            send(_plain(preflight(task)))
         case Launch():
             run_cell(task, send)
         case "methods":
             send(Listing(list_methods()))
         case "workloads":
             send(Listing(list_workloads()))
+
+
+def _plain(resolved: Resolved) -> Resolved:
+    """Strings as mere strings: `torch.__version__` is of a class whose pickle loads torch in the parent."""
+    facts = {key: str(v) if isinstance(v, str) else v for key, v in resolved.environment.items()}
+    return replace(resolved, environment=facts)
 
 
 def run_cell(launch: Launch, send: Send) -> None:
