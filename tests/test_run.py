@@ -1,0 +1,489 @@
+import errno
+import os
+import re
+import shutil
+import signal
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from runs import (
+    Notes,
+    assert_complete,
+    carrying,
+    closed_cells,
+    ok_readings,
+    resolve,
+    rows_of,
+    run_here,
+    start,
+    statuses,
+    until,
+    write_adapter,
+    write_suite,
+)
+
+from harness import store
+from harness.cli.app import call
+from harness.errors import UsageError
+from harness.executors.local import Ended, LocalExecutor, Worker
+from harness.plan import make_plan
+from harness.protocol import Launch, Reading
+from harness.run import Options, Result, execute
+from harness.store import RunFolder, StoreError, load_frame
+from harness.suite import Overrides, load_suite
+
+Folder = Callable[[str], Path]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Folder:
+    return lambda name: tmp_path_factory.mktemp(name)
+
+
+def accuracies(out: Path) -> dict[tuple[str, str, int, int], float | None]:
+    return {
+        (r.metric, r.method, r.inner_steps, r.repeat): r.value
+        for r in rows_of(out)
+        if r.measure == "accuracy" and r.unit == "loss"
+    }
+
+
+# --- a whole run ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def whole(folder: Folder) -> tuple[Path, Result]:
+    path = folder("whole")
+    return path, run_here(write_suite(path), path / "run", jobs=1)
+
+
+def test_a_run_leaves_rows_tables_manifest_and_environment(whole: tuple[Path, Result]) -> None:
+    result = whole[1]
+    assert result.statuses == {"ok"}
+    assert_complete(result)
+    run = RunFolder(result.folder)
+    assert [cell["id"] for cell in run.manifest()["cells"]] == [cell.id for cell in result.plan.cells]
+    assert {"torch", "device_name", "threads", "cpu", "python", "packages"} <= set(run.environment())
+    assert sorted(p.name for p in run.tables_path.iterdir()) == ["accuracy.csv", "memory.csv", "time.csv"]
+    pd.testing.assert_frame_equal(pd.read_parquet(run.parquet_path), load_frame(run), check_dtype=False)
+
+
+def test_every_point_of_the_grid_has_a_headline_row(whole: tuple[Path, Result]) -> None:
+    found = statuses(whole[1].folder)
+    wanted = [(m, n, k) for m in ("memory", "time", "accuracy") for n in ("maml", "fomaml") for k in (1, 2)]
+    assert found == dict.fromkeys(wanted, "ok")
+
+
+def test_time_has_a_row_for_every_round_of_every_block(whole: tuple[Path, Result]) -> None:
+    repeats: dict[tuple[str, int], list[int]] = {}
+    for row in rows_of(whole[1].folder):
+        if row.metric == "step_seconds":
+            repeats.setdefault((row.method, row.inner_steps), []).append(row.repeat)
+    assert {tuple(sorted(r)) for r in repeats.values()} == {(0, 1, 2, 3)}
+    assert len(repeats) == 4
+
+
+def test_an_accuracy_cell_keeps_its_tasks_beside_its_log(whole: tuple[Path, Result]) -> None:
+    cell = next(c for c in whole[1].plan.cells if c.measure == "accuracy")
+    table = pd.read_csv(RunFolder(whole[1].folder).cell_folder(cell.id) / "per_task.csv")
+    assert list(table) == ["task", "loss", "untrained_loss"]
+    mean = next(r.value for r in rows_of(whole[1].folder) if (r.cell_id, r.metric) == (cell.id, "loss"))
+    assert table["loss"].mean() == pytest.approx(mean)
+
+
+def test_the_same_command_again_runs_nothing(whole: tuple[Path, Result]) -> None:
+    path, result = whole
+    before = RunFolder(result.folder).rows_path.read_bytes()
+    notes = Notes()
+    again = run_here(path / "tiny.toml", result.folder, notes, jobs=1)
+    assert notes.todo == notes.started_cells == []
+    assert again.statuses == {"ok"}
+    assert RunFolder(result.folder).rows_path.read_bytes() == before
+
+
+def test_two_jobs_and_a_second_run_give_bit_identical_accuracies(whole: tuple[Path, Result]) -> None:
+    path, result = whole
+    first = accuracies(result.folder)
+    assert len(first) >= 4 * 4
+    run_here(path / "tiny.toml", path / "second", jobs=2)
+    assert accuracies(path / "second") == first
+
+
+def test_tasks_one_after_another_give_the_same_accuracies_nearly(whole: tuple[Path, Result]) -> None:
+    path, result = whole
+    looped = run_here(path / "tiny.toml", path / "looped", settings=["execution=loop"])
+    assert looped.statuses == {"ok"}
+    first, second = accuracies(result.folder), accuracies(path / "looped")
+    assert first.keys() == second.keys()
+    assert list(second.values()) == pytest.approx(list(first.values()), rel=1e-4)
+
+
+def test_a_dry_run_says_what_is_missing_and_writes_nothing(whole: tuple[Path, Result]) -> None:
+    path, result = whole
+    notes = Notes()
+    run_here(path / "tiny.toml", path / "dry", notes, dry_run=True)
+    assert len(notes.todo) == len(result.plan.cells)
+    assert not (path / "dry").exists()
+    run_here(path / "tiny.toml", result.folder, notes, dry_run=True, settings=["inner_steps=1,2,3"])
+    assert len(notes.todo) == 2 + 2 + 2  # memory and accuracy at 3, and the blocks, which hold all points
+
+
+# --- points that fail -------------------------------------------------------------------------------------
+
+TROUBLES = {
+    "Raises": "raise ValueError('no luck today')",
+    "Greedy": "torch.empty(10**15)",
+    "Exits": "os._exit(3)",
+    "Segfaults": "ctypes.string_at(0)",
+    "Sleeps": "ctypes.CDLL(None).sleep(60)",
+}
+REASONS = {
+    "raises": ("error", r"ValueError: no luck today \(raises.py, line \d+\)"),
+    "greedy": ("oom", "DefaultCPUAllocator"),
+    "exits": ("error", "exit code 3"),
+    "segfaults": ("error", "signal SIGSEGV"),
+    "sleeps": ("timeout", "no end within 2 s"),
+}
+NAN = "meta = trees.scale(float('nan'), meta)"
+
+
+@pytest.fixture(scope="module")
+def troubled(folder: Folder) -> tuple[Path, Result]:
+    path = folder("troubled")
+    methods = [write_adapter(path, name, trouble) for name, trouble in TROUBLES.items()]
+    methods.append(write_adapter(path, "Nan", NAN))
+    suite = write_suite(path, inner_steps="[1]")
+    options = {"methods": ["maml", *methods], "timeout_s": 2.0, "jobs": 2}
+    return path, run_here(suite, path / "run", **options)
+
+
+@pytest.mark.parametrize("measure", ["memory", "time", "accuracy"])
+@pytest.mark.parametrize("method", REASONS)
+def test_a_failed_point_is_a_row_with_its_reason(
+    troubled: tuple[Path, Result], method: str, measure: str
+) -> None:
+    rows = [r for r in rows_of(troubled[1].folder) if (r.method, r.measure) == (method, measure)]
+    assert len(rows) == (2 if measure == "time" else 1)  # one a block
+    for row in rows:
+        status, reason = REASONS[method]
+        assert (row.status, row.value, row.is_headline) == (status, None, True)
+        assert re.search(reason, row.detail)
+
+
+@pytest.mark.parametrize("measure", ["time", "accuracy"])
+def test_numbers_that_are_not_finite_are_diverged(troubled: tuple[Path, Result], measure: str) -> None:
+    rows = [r for r in rows_of(troubled[1].folder) if (r.method, r.measure) == ("nan", measure)]
+    assert {r.status for r in rows} == {"diverged"}
+    assert all("not finite" in r.detail for r in rows)
+
+
+def test_others_go_on_and_in_a_block_have_all_their_rounds(troubled: tuple[Path, Result]) -> None:
+    result = troubled[1]
+    assert_complete(result)
+    found = statuses(result.folder)
+    assert [found[m, "maml", 1] for m in ("memory", "time", "accuracy")] == ["ok"] * 3
+    rounds = [r.repeat for r in rows_of(result.folder) if (r.method, r.metric) == ("maml", "step_seconds")]
+    assert sorted(rounds) == [0, 1, 2, 3]
+
+
+def test_failed_cells_run_again_only_when_asked_for(troubled: tuple[Path, Result]) -> None:
+    path, result = troubled
+    out = path / "retried"
+    shutil.copytree(result.folder, out)
+    methods = ["maml", *(f"{path}/{n.lower()}.py:{n}" for n in (*TROUBLES, "Nan"))]
+    run_here(path / "tiny.toml", out, notes := Notes(), methods=methods, dry_run=True)
+    assert notes.todo == []
+    run_here(path / "tiny.toml", out, notes, methods=methods, dry_run=True, retry=frozenset({"diverged"}))
+    diverged = {r.cell_id for r in rows_of(out) if r.status == "diverged"}
+    assert set(notes.todo) == diverged
+    # Run one of them: its attempt is the second, and readers see that alone.
+    run_here(path / "tiny.toml", out, notes, methods=methods, retry=frozenset({"diverged"}), timeout_s=2.0)
+    assert {r.attempt for r in rows_of(out) if r.cell_id in diverged} == {2}
+    assert {r.attempt for r in rows_of(out) if r.cell_id not in diverged} == {1}
+
+
+def test_fail_fast_starts_no_cell_after_a_failed_one(folder: Folder) -> None:
+    path = folder("fast")
+    adapter = write_adapter(path, "Raises", TROUBLES["Raises"])
+    result = run_here(
+        write_suite(path), path / "run", notes := Notes(), methods=[adapter], jobs=1, fail_fast=True
+    )
+    assert len(notes.todo) == 6
+    assert len(notes.outcomes) == 1
+    assert result.statuses == {"error"}
+
+
+def test_a_missing_library_gives_skipped_rows_and_no_failure(folder: Folder) -> None:
+    path = folder("missing")
+    (path / "peer.py").write_text("import no_such_library\n")
+    result = run_here(write_suite(path), path / "run", methods=["maml", f"{path}/peer.py:Peer"])
+    assert result.statuses == {"ok", "skipped"}
+    rows = [r for r in rows_of(path / "run") if r.status == "skipped"]
+    assert {r.measure for r in rows} == {"memory", "time", "accuracy"}
+    assert all("install 'no_such_library'" in r.detail for r in rows)
+    assert call(["run", str(path / "tiny.toml"), "-m", f"{path}/peer.py:Peer", "--out", f"{path}/cli"]) == 0
+
+
+def test_a_point_over_the_memory_budget_is_oom_for_every_measure(folder: Folder) -> None:
+    path = folder("budget")
+    suite = write_suite(path, methods="maml = {}\nfomaml = {}", inner_steps="[1, 60]")
+    result = run_here(suite, path / "small", memory_budget=400_000)
+    found = statuses(result.folder)
+    for measure in ("memory", "time", "accuracy"):
+        assert found[measure, "maml", 60] == "oom"
+        assert found[measure, "fomaml", 60] == found[measure, "maml", 1] == "ok"
+    details = {r.detail for r in rows_of(result.folder) if r.status == "oom"}
+    assert all(re.search(r"bytes of live tensors exceed the virtual budget of 400,000", d) for d in details)
+
+
+def test_the_budget_fits_at_the_tracked_peak_and_fails_one_byte_below(folder: Folder) -> None:
+    path = folder("exact")
+    suite = write_suite(path, methods="maml = {}", inner_steps="[3]", measures=["memory"])
+    run_here(suite, path / "free")
+    (peak,) = (int(r.value or 0) for r in rows_of(path / "free") if r.metric == "tracked_peak_bytes")
+    assert run_here(suite, path / "fits", memory_budget=peak).statuses == {"ok"}
+    assert run_here(suite, path / "below", memory_budget=peak - 1).statuses == {"oom"}
+
+
+def test_an_edited_adapter_runs_anew_and_its_old_rows_stay_readable(folder: Folder) -> None:
+    path = folder("edited")
+    adapter = write_adapter(path, "Mine")
+    suite = write_suite(path, methods="maml = {}", measures=["memory"])
+    first = run_here(suite, path / "run", methods=[f"+{adapter}"])
+    write_adapter(path, "Mine", "trees.scale(2.0, meta)")
+    second = run_here(suite, path / "run", notes := Notes(), methods=[f"+{adapter}"])
+    assert first.plan.id == second.plan.id
+    mine = [c.id for c in second.plan.cells if c.points[0].method.name == "mine"]
+    assert notes.todo == mine
+    assert len(rows_of(path / "run")) == 6 * 3
+    assert len(load_frame(path / "run")) == 4 * 3
+    assert len(load_frame(path / "run", every=True)) == 6 * 3
+
+
+# --- runs that are cut short ------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def sleeper(tmp_path: Path) -> tuple[Path, list[str], Path]:
+    """A suite, its methods, and a mark: while it is there the second method sleeps."""
+    mark = tmp_path / "mark"
+    mark.touch()
+    adapter = write_adapter(tmp_path, "Sleeper", f"time.sleep(60 * Path({str(mark)!r}).exists())")
+    return write_suite(tmp_path, inner_steps="[1]"), ["maml", adapter, "fomaml"], mark
+
+
+def test_a_killed_worker_is_interrupted_and_the_same_command_completes_it(
+    sleeper: tuple[Path, list[str], Path], tmp_path: Path
+) -> None:
+    suite, methods, mark = sleeper
+    killed: list[str] = []
+
+    def kill(workers: list[Worker]) -> None:
+        for worker in workers:
+            cell = worker.launch.cell
+            at = worker.at is not None and cell.points[worker.at].method.name == "sleeper"
+            if at and cell.id not in killed:
+                killed.append(cell.id)
+                os.kill(worker.process.pid or 0, signal.SIGKILL)
+
+    first = run_here(suite, tmp_path / "run", Notes(kill), methods=methods)
+    assert first.statuses == {"ok", "interrupted"}
+    assert len(killed) == 1 + 2 + 1
+    interrupted = {r.cell_id for r in rows_of(tmp_path / "run") if r.status == "interrupted"}
+    assert interrupted == set(killed)
+    block = [r for r in rows_of(tmp_path / "run") if r.measure == "time"]
+    assert {r.method for r in block} == {"maml", "sleeper", "fomaml"}
+    mark.unlink()
+    second = run_here(suite, tmp_path / "run", notes := Notes(), methods=methods)
+    assert set(notes.started_cells) == set(killed)
+    assert second.statuses == {"ok"}
+    assert_complete(second)
+    attempts = {r.cell_id: r.attempt for r in rows_of(tmp_path / "run")}
+    assert attempts == {c.id: 2 if c.id in killed else 1 for c in second.plan.cells}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("cells", [None, 0, 1, 5, 9])
+def test_a_killed_run_leaves_no_process_and_the_same_command_completes_it(
+    tmp_path: Path, cells: int | None
+) -> None:
+    suite, out = write_suite(tmp_path), tmp_path / "run"
+    mark = f"killed-{os.getpid()}-{tmp_path.name}"
+    parent = start(["run", str(suite), "--out", str(out)], mark, tmp_path)
+    if cells is None:
+        until(lambda: len(carrying(mark)) >= 2, "the forkserver starts")
+    else:
+        until(lambda: (out / "cells").exists() and closed_cells(out) >= cells, f"{cells} cells are done")
+    parent.kill()
+    parent.communicate()
+    until(lambda: not carrying(mark), "all its processes are gone", 30)
+    done = set(RunFolder(out).finished())
+    result = run_here(suite, out, notes := Notes())
+    assert not done & set(notes.started_cells)
+    assert result.statuses == {"ok"}
+    assert_complete(result)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_keeps_its_rows_and_the_same_command_completes_it(
+    sleeper: tuple[Path, list[str], Path], tmp_path: Path, number: signal.Signals
+) -> None:
+    suite, methods, sleep_mark = sleeper
+    out, mark = tmp_path / "run", f"interrupted-{os.getpid()}-{tmp_path.name}"
+    chosen = [part for method in methods for part in ("-m", method)]
+    parent = start(["run", str(suite), *chosen, "--out", str(out), "--jobs", "2"], mark, tmp_path)
+    until(lambda: closed_cells(out) >= 2, "two cells are done")  # the third sleeps
+    parent.send_signal(number)
+    _, complaint = parent.communicate(timeout=60)
+    assert parent.returncode == 130, complaint
+    assert complaint == (
+        "innerloop: interrupted; what was finished is kept: issue the same command again to go on.\n"
+    )
+    until(lambda: not carrying(mark), "all its processes are gone", 30)
+    assert sorted(statuses(out).values()) == ["interrupted", "ok", "ok"]
+    assert (out / "tables" / "memory.csv").exists()
+    sleep_mark.unlink()
+    result = run_here(suite, out, notes := Notes(), methods=methods)
+    assert len(notes.started_cells) == len(result.plan.cells) - 2
+    assert result.statuses == {"ok"}
+    assert_complete(result)
+
+
+def test_a_second_process_on_the_same_run_is_refused(
+    whole: tuple[Path, Result], capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, result = whole
+    with RunFolder(result.folder).lock():
+        with pytest.raises(UsageError, match=f"is in use by process {os.getpid()}; wait for it or use --out"):
+            run_here(path / "tiny.toml", result.folder)
+        assert call(["run", str(path / "tiny.toml"), "--out", str(result.folder)]) == 2
+    assert "is in use by process" in capsys.readouterr().err
+
+
+def test_a_full_disk_ends_the_run_with_a_sentence_and_the_same_command_completes_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    suite, out = write_suite(tmp_path, measures=["memory"]), tmp_path / "run"
+    write = store._write_all
+
+    def until_full(handle: int, data: bytes) -> None:
+        if closed_cells(out) >= 2:
+            os.write(handle, data[:20])
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        write(handle, data)
+
+    with monkeypatch.context() as full:
+        full.setattr(store, "_write_all", until_full)
+        assert call(["run", str(suite), "--out", str(out), "--jobs", "1"]) == 1
+        said = capsys.readouterr().err
+        assert said.startswith(f"innerloop: {out}/")
+        assert "No space left on device" in said
+        assert "issue the same command again" in said
+        assert said.count("\n") == 1
+        with pytest.raises(StoreError):
+            run_here(suite, out, jobs=1)
+    result = run_here(suite, out, notes := Notes(), jobs=1)
+    assert len(notes.started_cells) == 2
+    assert result.statuses == {"ok"}
+    assert_complete(result)
+
+
+# --- in which order ---------------------------------------------------------------------------------------
+
+
+@dataclass
+class FakeExecutor(LocalExecutor):
+    """Ends the worker that was started last, one a turn, as `ends` says of its cell and attempt."""
+
+    ends: Callable[[Launch], tuple[int | None, Ended]] = lambda launch: (0, Ended("done"))
+    events: list[tuple[str, str, int]] = field(default_factory=list)
+    launches: list[Launch] = field(default_factory=list)
+    workers: list[Worker] = field(default_factory=list)
+
+    def start(self, launch: Launch, log: Path, timeout_s: float | None) -> Worker:
+        worker = Worker(launch, None, None, timeout_s, 0)  # type: ignore[arg-type]
+        self.workers.append(worker)
+        self.launches.append(launch)
+        self.events.append(("start", launch.cell.measure, len(self.workers)))
+        return worker
+
+    def wait(self, patience_s: float) -> Iterator[tuple[Worker, Ended]]:  # type: ignore[override]
+        worker = self.workers.pop()
+        worker.at, end = self.ends(worker.launch)
+        if end.how == "done":
+            worker.readings += [
+                r for r in ok_readings(worker.launch.cell) if r.point not in worker.launch.without
+            ]
+        self.events.append(("end", worker.launch.cell.measure, len(self.workers)))
+        yield worker, end
+
+
+def execute_with(
+    executor: FakeExecutor, path: Path, jobs: int = 4, **suite: object
+) -> tuple[Notes, RunFolder]:
+    plan_suite = load_suite(str(write_suite(path, **suite)), Overrides())  # type: ignore[arg-type]
+    plan = make_plan(plan_suite, resolve(plan_suite), data_root=None, memory_budget=None)
+    run, notes = RunFolder.create(path / "run"), Notes()
+    execute(list(plan.cells), run, executor, notes, plan, Options("tiny"), jobs, {})
+    return notes, run
+
+
+def test_time_cells_run_alone_and_others_together(tmp_path: Path) -> None:
+    executor = FakeExecutor()
+    execute_with(executor, tmp_path, more="seeds = [0, 1]")
+    beside = {(what, measure): set() for what, measure, _ in executor.events}  # type: ignore[var-annotated]
+    for what, measure, workers in executor.events:
+        beside[what, measure].add(workers)
+    assert beside["start", "time"] == {1}
+    assert beside["end", "time"] == {0}
+    assert max(beside["start", "memory"]) == max(beside["start", "accuracy"]) == 4
+
+
+def test_one_job_is_one_cell_at_a_time(tmp_path: Path) -> None:
+    executor = FakeExecutor()
+    execute_with(executor, tmp_path, jobs=1)
+    assert {workers for what, _, workers in executor.events if what == "start"} == {1}
+
+
+def test_points_that_memory_showed_not_to_fit_leave_the_blocks(tmp_path: Path) -> None:
+    def ends(launch: Launch) -> tuple[int | None, Ended]:
+        point = launch.cell.points[0]
+        unfit = launch.cell.measure == "memory" and (point.method.name, point.inner_steps) == ("maml", 2)
+        return (0, Ended("oom", "the machine's memory ran out")) if unfit else (0, Ended("done"))
+
+    executor = FakeExecutor(ends)
+    _, run = execute_with(executor, tmp_path)
+    assert {tuple(x.without) for x in executor.launches if x.cell.measure == "time"} == {(1,)}
+    found = statuses(run.path)
+    assert found["time", "maml", 2] == "oom"
+    assert found["time", "maml", 1] == found["accuracy", "maml", 2] == "ok"
+
+
+def test_a_point_that_ends_its_process_leaves_the_block_and_the_others_start_again(tmp_path: Path) -> None:
+    def ends(launch: Launch) -> tuple[int | None, Ended]:
+        bad = launch.cell.measure == "time" and 2 not in launch.without
+        return (2, Ended("died", "signal SIGSEGV")) if bad else (None, Ended("done"))
+
+    executor = FakeExecutor(ends)
+    notes, run = execute_with(executor, tmp_path, measures=["time"])
+    assert [set(x.without) for x in executor.launches] == [set(), {2}] * 2
+    assert len(notes.outcomes) == len(notes.started_cells) == 2
+    assert sorted(statuses(run.path).values()) == ["error", "ok", "ok", "ok"]
+    assert all(r.detail == "signal SIGSEGV" for r in run.rows() if r.status == "error")
+
+
+def test_a_death_with_all_points_at_work_is_every_ones_and_earlier_failures_keep_their_reason(
+    tmp_path: Path,
+) -> None:
+    class Dying(FakeExecutor):
+        def wait(self, patience_s: float) -> Iterator[tuple[Worker, Ended]]:  # type: ignore[override]
+            worker = self.workers.pop()
+            worker.readings.append(Reading(1, "step_seconds", None, "", status="diverged", detail="nan"))
+            yield worker, Ended("died", "exit code 3")
+
+    _, run = execute_with(Dying(), tmp_path, measures=["time"])
+    assert [r.status for r in run.rows()].count("error") == 3 * 2
+    assert {r.detail for r in run.rows() if r.status == "diverged"} == {"nan"}
