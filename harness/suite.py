@@ -98,6 +98,12 @@ class Suite:
         return Request(self.methods, self.workloads, steps, c.device, c.threads, data_root)
 
 
+def check_device(name: str) -> None:
+    """Refuse what `--device` does not know."""
+    if name not in DEVICES:  # all of them are named: the nearest word to "gpu" is "cpu"
+        raise UsageError(f"--device {name} is unknown; write one of {', '.join(DEVICES)}.")
+
+
 def suite_names() -> list[str]:
     """Names of the suites that come with the package."""
     files = resources.files("suites").iterdir()
@@ -259,10 +265,7 @@ def _apply(document: dict[str, Any], overrides: Overrides) -> dict[str, str]:
         document["seeds"] = list(dict.fromkeys(overrides.seeds))
         origins["seeds"] = "--seed"
     if overrides.device is not None:
-        if overrides.device not in DEVICES:
-            raise UsageError(
-                f"--device {overrides.device}: {nearest(overrides.device, DEVICES, 'the devices')}"
-            )
+        check_device(overrides.device)
         document["device"] = overrides.device
     return origins
 

@@ -12,13 +12,11 @@ def env(
     import json
 
     from harness import environment
-    from harness.errors import UsageError, nearest
     from harness.executors.local import LocalExecutor
     from harness.protocol import Request
-    from harness.suite import DEVICES
+    from harness.suite import check_device
 
-    if device not in DEVICES:
-        raise UsageError(f"--device {device}: {nearest(device, DEVICES, 'the devices')}")
+    check_device(device)
     request = Request((), (), (1,), device, environment.usable_cores(), None)
     with LocalExecutor() as executor:
         facts = environment.describe_machine() | executor.ask(request).environment
