@@ -92,7 +92,7 @@ def classification(
 
 
 def make(cls: type[Method], **settings: Any) -> Any:
-    """An instance; type checkers do not see the fields that `Method` itself declares."""
+    """An instance of a class that is chosen at run time."""
     return cls(**settings)
 
 

@@ -12,7 +12,7 @@ from harness.core.record import recording
 from harness.core.trees import Params
 from harness.measure.bench import Bench
 from harness.protocol import AccuracySettings, Reading, Samples
-from harness.training import evaluate, for_testing, train
+from harness.training import Diverged, evaluate, for_testing, train
 from harness.workloads.base import Tasks
 
 TEST_CHUNK = 30  # tasks adapted at once in a test; fixed, for the last bit depends on it
@@ -32,7 +32,7 @@ def measure_accuracy(bench: Bench, progress: Callable[[float, str], None]) -> It
     method = for_testing(bench.method, settings)
 
     def test(meta: Params) -> Tensor:
-        return evaluate(
+        scores = evaluate(
             method,
             bench.workload,
             bench.model,
@@ -44,6 +44,9 @@ def measure_accuracy(bench: Bench, progress: Callable[[float, str], None]) -> It
             chunk=TEST_CHUNK,
             execution=settings.execution,
         )
+        if not torch.isfinite(scores).all():
+            raise Diverged(f"the {score} of a test task is not finite")
+        return scores
 
     learner = bench.learner(settings.meta_steps)
     per_task: dict[str, Tensor] = {}

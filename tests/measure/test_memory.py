@@ -1,0 +1,189 @@
+import importlib
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from problems import gaussian, make
+
+from harness.core.method import Method
+from harness.core.objective import Execution
+from harness.measure.bench import Bench
+from harness.measure.memory import allocator_peak, measure_memory
+from harness.measure.tracker import LiveStorages, storage_bytes
+from harness.protocol import MemorySettings, Reading
+from harness.workloads.glyphs import Glyphs
+from harness.workloads.sinusoid import Sinusoid
+from methods import BUILT_IN
+
+MIB = 2**20
+SLOPE_MIB = 26.348  # a step and task of unrolled conv4, 20-way 5-shot (DESIGN, section 3)
+
+
+def method_of(name: str, inner_steps: int) -> Any:
+    module, _, attribute = BUILT_IN[name].partition(":")
+    cls: type[Method] = getattr(importlib.import_module(module), attribute)
+    return make(cls, inner_steps=inner_steps)
+
+
+def read(bench: Bench) -> dict[str, Reading]:
+    return {reading.metric: reading for reading in measure_memory(bench)}
+
+
+def tiny(name: str, device: str = "cpu", execution: Execution = "vectorized", **settings: Any) -> Bench:
+    """A method on three sinusoids."""
+    workload = Sinusoid()
+    return Bench(
+        method=method_of(name, 2),
+        workload=workload,
+        tasks=workload.open(None),
+        model=workload.model(),
+        settings=MemorySettings(**{"meta_batch_size": 3, "execution": execution} | settings),
+        seed=0,
+        device=torch.device(device),
+        memory_budget=None,
+    )
+
+
+def conv4_peak(name: str, inner_steps: int, tasks: int = 1, ways: int = 20) -> float:
+    """`peak_bytes` in MiB on the published network: 5 shots and one query image a class."""
+    workload = Glyphs(ways=ways, shots=5, queries=1)
+    bench = Bench(
+        method=method_of(name, inner_steps),
+        workload=workload,
+        tasks=workload.open(None),
+        model=workload.model(),
+        settings=MemorySettings(meta_batch_size=tasks),
+        seed=0,
+        device=torch.device("cpu"),
+        memory_budget=None,
+    )
+    peak = next(reading for reading in measure_memory(bench) if reading.metric == "peak_bytes").value
+    assert peak is not None
+    return peak / MIB
+
+
+def test_allocator_peak_is_exact_on_known_allocations() -> None:
+    def step() -> None:
+        a = torch.empty(3 * MIB, dtype=torch.uint8)
+        b = torch.empty(5 * MIB, dtype=torch.uint8)
+        del a
+        c = torch.empty(2 * MIB, dtype=torch.uint8)
+        del b, c
+        d = torch.empty(7 * MIB, dtype=torch.uint8)
+        del d
+
+    assert allocator_peak(step) == 8 * MIB
+
+
+def test_allocator_peak_counts_above_what_was_held_before() -> None:
+    before = torch.empty(9 * MIB, dtype=torch.uint8)
+
+    def step() -> None:
+        before.clone()
+
+    assert allocator_peak(step) == 9 * MIB
+
+
+def test_allocator_peak_sees_scratch_that_the_tracker_cannot() -> None:
+    x = gaussian(0, 1, 64, 30, 30).float()
+    weight = gaussian(1, 64, 64, 3, 3).float()
+    operators: list[Callable[[], object]] = [x.sort, lambda: torch.nn.functional.conv2d(x, weight)]
+    for operator in operators:
+
+        def step(operator: Callable[[], object] = operator) -> None:
+            operator()
+
+        with LiveStorages([]) as tracker:
+            step()
+        assert allocator_peak(step) >= tracker.peak
+
+
+def test_a_step_without_allocation_is_an_error_not_a_zero() -> None:
+    with pytest.raises(RuntimeError, match="saw no allocation"):
+        allocator_peak(lambda: None)
+
+
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_the_tracked_peak_is_never_above_the_allocators(name: str) -> None:
+    value = {metric: reading.value or 0.0 for metric, reading in read(tiny(name)).items()}
+    assert 0 < value["baseline_bytes"] < value["tracked_peak_bytes"] <= value["peak_bytes"]
+
+
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_in_a_loop_the_tracker_is_above_by_one_accumulated_gradient_at_most(name: str) -> None:
+    """Where a tensor has several uses autograd adds up their gradients in place, but out of place under any
+    dispatch mode (`isTensorSubclassLike` in its InputBuffer): the tracker makes the copy that it sees."""
+    value = {metric: reading.value or 0.0 for metric, reading in read(tiny(name, execution="loop")).items()}
+    largest_gradient = 3 * 40 * 40 * 4
+    assert value["tracked_peak_bytes"] <= value["peak_bytes"] + largest_gradient
+
+
+def test_accumulating_gradients_takes_a_copy_under_the_tracker_only() -> None:
+    x = torch.ones(MIB // 4, requires_grad=True)
+    factors = [torch.ones(MIB // 4) for _ in range(3)]
+
+    def step() -> None:
+        loss = sum((x * factor).sum() for factor in factors)
+        assert isinstance(loss, torch.Tensor)
+        torch.autograd.grad(loss, x)
+
+    before = [x, *factors]
+    with LiveStorages(before) as tracker:
+        step()
+    allocated = allocator_peak(step) + storage_bytes(before)
+    assert allocated < tracker.peak <= allocated + MIB
+
+
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_the_baseline_is_parameters_outer_state_and_meta_batch(name: str) -> None:
+    bench = tiny(name)
+    parameters = sum(p.nbytes for p in bench.model.initial(0).values())
+    batch = 3 * 2 * (10 + 10) * 4  # x and y of 10 support and 10 query points
+    copies, counters = (1, 0) if name == "reptile" else (3, 6 * 4)  # Adam: two moments, a step of each entry
+    assert read(bench)["baseline_bytes"].value == copies * parameters + counters + batch
+
+
+def test_readings_say_how_tasks_were_batched_and_repeat_to_the_byte() -> None:
+    first, second = read(tiny("maml")), read(tiny("maml"))
+    assert {m: r.value for m, r in first.items()} == {m: r.value for m, r in second.items()}
+    assert all(r.unit == "byte" for r in first.values())
+    assert "vectorized, native task batching" in first["peak_bytes"].detail
+    assert "loop" in read(tiny("maml", execution="loop"))["peak_bytes"].detail
+
+
+def test_a_smaller_task_chunk_lowers_the_peak_of_a_vectorized_step() -> None:
+    peaks = [read(tiny("maml", task_chunk=chunk))["tracked_peak_bytes"].value for chunk in (1, 3)]
+    assert peaks[0] is not None
+    assert peaks[1] is not None
+    assert peaks[0] < peaks[1]
+
+
+def test_mamls_slope_on_the_published_network_is_26_348_mib_a_step() -> None:
+    first, last = (conv4_peak("maml", steps) for steps in (1, 3))
+    assert (last - first) / 2 == pytest.approx(SLOPE_MIB, rel=0.01)
+
+
+def test_mamls_slope_grows_with_the_tasks_of_a_vectorized_chunk() -> None:
+    peaks = [conv4_peak("maml", steps, tasks=4) for steps in (1, 2)]
+    assert peaks[1] - peaks[0] == pytest.approx(4 * SLOPE_MIB, rel=0.03)
+
+
+@pytest.mark.parametrize("name", ["fomaml", "reptile", "imaml-gd", "imaml-hf"])
+def test_first_order_and_implicit_methods_need_no_more_for_more_steps(name: str) -> None:
+    two, four = (conv4_peak(name, steps, ways=5) for steps in (2, 4))
+    assert four == pytest.approx(two, rel=0.01)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_cuda_statistics_agree_with_the_tracker(name: str) -> None:
+    if not torch.cuda.is_available():
+        pytest.skip("torch sees no CUDA device here")
+    readings = read(tiny(name, "cuda"))
+    value = {metric: reading.value or 0.0 for metric, reading in readings.items()}
+    assert "flag" not in readings
+    assert value["tracked_peak_bytes"] <= value["requested_bytes"] <= value["peak_bytes"]
+    assert value["peak_bytes"] <= value["reserved_bytes"]
+    assert value["baseline_bytes"] < value["tracked_peak_bytes"]
+    assert value["tracked_peak_bytes"] == read(tiny(name))["tracked_peak_bytes"].value

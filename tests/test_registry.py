@@ -1,0 +1,218 @@
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from problems import linear, parameters, relative_error
+
+from harness import registry
+from harness.core.method import Method
+from harness.errors import UsageError
+from harness.protocol import MethodSpec, WorkloadSpec
+from harness.registry import LibraryMissing, kebab, load_method, make_method, make_workload, resolve_method
+from methods import BUILT_IN
+
+ADAPTER = '''"""First-order MAML with a step size that halves."""
+
+from typing import ClassVar
+
+from harness import Method, Objective, Params, TaskObjectives, trees
+
+
+class HalvingFOMAML(Method):
+    """FOMAML whose inner step k has size inner_lr / 2^k."""
+
+    kind: ClassVar = "first-order"
+    memory_order: ClassVar = "constant"
+
+    inner_lr: float = 0.4
+
+    def adapt(self, support: Objective, meta: Params) -> Params:
+        phi = meta
+        for k in range(self.inner_steps):
+            phi = trees.axpy(-self.inner_lr / 2**k, support.gradient(phi), phi)
+        return phi
+
+    def meta_gradient(self, tasks: TaskObjectives, meta: Params) -> Params:
+        return tasks.query.gradient(self.adapt(tasks.support, meta))
+'''
+
+
+@pytest.fixture(autouse=True)
+def modules_as_before() -> Iterator[None]:
+    before = set(sys.modules)
+    yield
+    for name in set(sys.modules) - before:
+        if name.startswith("innerloop_adapter_"):
+            del sys.modules[name]
+
+
+def write(folder: Path, text: str, name: str = "mine.py") -> str:
+    path = folder / name
+    path.write_text(text)
+    return str(path)
+
+
+def test_an_adapter_of_under_30_lines_runs_from_its_file(tmp_path: Path) -> None:
+    assert len(ADAPTER.splitlines()) < 30
+    spec = MethodSpec(f"{write(tmp_path, ADAPTER)}:HalvingFOMAML", {"inner_lr": 0.2}, {}, "--method")
+    resolved = resolve_method(spec, 3)
+    assert resolved.name == "halving-fomaml"
+    assert resolved.missing is None
+    method = make_method(resolved, 3)
+    tasks = linear()
+    theta = parameters(tasks.model, 3)
+    phi = theta["layer0.weight"]
+    for k in range(3):
+        phi = phi - 0.2 / 2**k * tasks.support.gradient({"layer0.weight": phi})["layer0.weight"]
+    assert relative_error(method.adapt(tasks.support, theta), {"layer0.weight": phi}) < 1e-14
+    expected = tasks.query.gradient({"layer0.weight": phi})
+    assert relative_error(method.meta_gradient(tasks, theta), expected) < 1e-13
+
+
+def test_an_adapter_without_annotations_of_its_class_constants_works_too(tmp_path: Path) -> None:
+    text = ADAPTER.replace(": ClassVar", "").replace("from typing import ClassVar\n", "")
+    resolved = resolve_method(MethodSpec(f"{write(tmp_path, text)}:HalvingFOMAML", {}, {}, "here"), 1)
+    assert set(resolved.settings) == {"inner_lr", "outer"}
+
+
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_built_in_methods_resolve_with_all_their_settings(name: str) -> None:
+    resolved = resolve_method(MethodSpec(name, {}, {}, "suite"), 5)
+    assert resolved.name == name
+    assert "outer" in resolved.settings
+    assert "inner_steps" not in resolved.settings
+    assert make_method(resolved, 5).inner_steps == 5
+    assert kebab(load_method(name, "suite")[1].__name__) in (name, name.replace("-", ""))
+
+
+def test_a_default_counts_where_the_method_has_the_setting_and_the_suite_does_not_say_otherwise() -> None:
+    defaults = {"inner_lr": 0.7, "cg_steps": 9}
+    maml = resolve_method(MethodSpec("maml", {}, defaults, "suite"), 1).settings
+    imaml = resolve_method(MethodSpec("imaml-gd", {"inner_lr": 0.1}, defaults, "suite"), 1).settings
+    assert maml["inner_lr"] == 0.7
+    assert "cg_steps" not in maml
+    assert (imaml["inner_lr"], imaml["cg_steps"]) == (0.1, 9)
+
+
+def test_inner_steps_are_no_setting_of_a_method() -> None:
+    with pytest.raises(UsageError, match="'inner_steps' is the axis of the suite"):
+        resolve_method(MethodSpec("maml", {"inner_steps": 3}, {}, "suite"), 1)
+
+
+def test_unknown_names_suggest_the_nearest() -> None:
+    with pytest.raises(UsageError, match="--method: method 'imaml_gd' is unknown; did you mean 'imaml-gd'"):
+        load_method("imaml_gd", "--method")
+    with pytest.raises(UsageError, match="suite: workload 'omniglott' is unknown; did you mean 'omniglot'"):
+        make_workload(WorkloadSpec("omniglott", {}, "suite"))
+    with pytest.raises(UsageError, match="suite: setting 'lamb' is unknown; did you mean 'lam'"):
+        resolve_method(MethodSpec("imaml-gd", {"lamb": 1.0}, {}, "suite"), 1)
+    with pytest.raises(UsageError, match="'wayz' is unknown; did you mean 'ways'"):
+        make_workload(WorkloadSpec("glyphs", {"wayz": 5}, "suite"))
+
+
+def test_a_name_unlike_all_others_lists_them() -> None:
+    with pytest.raises(UsageError, match=r"the methods are: fomaml, imaml-gd, imaml-hf, .*reptile"):
+        load_method("xyzzy", "--method")
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"--method: there is no file .*absent\.py"):
+        load_method(f"{tmp_path / 'absent.py'}:Mine", "--method")
+
+
+@pytest.mark.parametrize("ending", ["", ":", ":not a name"])
+def test_a_path_without_a_class_says_how_to_write_one(tmp_path: Path, ending: str) -> None:
+    with pytest.raises(UsageError, match=r"names no class; write path/to/file\.py:ClassName"):
+        load_method(write(tmp_path, ADAPTER) + ending, "--method")
+
+
+def test_a_class_that_is_not_in_the_file_suggests_the_nearest(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="has no class 'HalvingFOMAM'; did you mean 'HalvingFOMAML'"):
+        load_method(f"{write(tmp_path, ADAPTER)}:HalvingFOMAM", "--method")
+
+
+@pytest.mark.parametrize("body", ["class Mine:\n    pass\n", "Mine = 3\n"])
+def test_what_is_not_a_method_is_refused(tmp_path: Path, body: str) -> None:
+    with pytest.raises(UsageError, match=r"is not a method; derive its class from harness\.Method"):
+        load_method(f"{write(tmp_path, body)}:Mine", "--method")
+
+
+def test_a_method_that_lacks_a_part_of_the_contract_is_told_which(tmp_path: Path) -> None:
+    text = ADAPTER[: ADAPTER.index("    def meta_gradient")].replace(
+        '    kind: ClassVar = "first-order"\n', ""
+    )
+    with pytest.raises(UsageError, match="lacks meta_gradient, kind; every method defines them"):
+        load_method(f"{write(tmp_path, text)}:HalvingFOMAML", "--method")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("import math\n\nclass Mine(\n", r"line 3: SyntaxError"),
+        ("import math\n\n\nx = math.sqrt(-1)\n", r"line 4: ValueError: .*; mend the file"),
+        ("def f():\n    return 1 / 0\n\nf()\n", r"line 2: ZeroDivisionError"),
+        ("from harness import Metod\n", r"line 1: ImportError: cannot import name 'Metod'"),
+    ],
+    ids=["syntax", "exception", "in a function", "wrong name"],
+)
+def test_a_file_that_fails_to_load_is_an_error_with_its_line(tmp_path: Path, text: str, said: str) -> None:
+    with pytest.raises(UsageError, match=rf"--method: .*mine\.py, {said}"):
+        load_method(f"{write(tmp_path, text)}:Mine", "--method")
+
+
+def test_a_missing_library_says_what_to_install_and_its_points_are_skipped(tmp_path: Path) -> None:
+    name = f"{write(tmp_path, 'import a_library_that_nobody_has.part' + chr(10))}:Mine"
+    with pytest.raises(LibraryMissing, match="install 'a_library_that_nobody_has'"):
+        load_method(name, "--method")
+    resolved = resolve_method(MethodSpec(name, {"x": 1}, {}, "--method"), 1)
+    assert resolved.missing is not None
+    assert "a_library_that_nobody_has" in resolved.missing
+    assert resolved.settings == {"x": 1}
+
+
+def test_an_edited_file_changes_the_source_and_is_what_runs(tmp_path: Path) -> None:
+    spec = MethodSpec(f"{write(tmp_path, ADAPTER)}:HalvingFOMAML", {}, {}, "here")
+    first = resolve_method(spec, 1)
+    assert resolve_method(spec, 1).source == first.source
+    write(tmp_path, ADAPTER.replace("inner_lr: float = 0.4", "inner_lr: float = 0.5"))
+    second = resolve_method(spec, 1)
+    assert second.source != first.source
+    assert second.settings["inner_lr"] == 0.5
+
+
+def test_a_built_in_methods_source_is_of_its_base_classes_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    _, cls = load_method("imaml-gd", "here")
+    seen: set[str] = set()
+
+    def remember(files: Any) -> str:
+        seen.update(Path(f).name for f in files)
+        return ""
+
+    monkeypatch.setattr(registry, "hash_files", remember)
+    registry.source_of(cls)
+    assert seen == {"imaml.py", "method.py"}
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("MyMethod", "my-method"),
+        ("ImamlGD", "imaml-gd"),
+        ("MAML", "maml"),
+        ("FOMAMLPlus", "fomaml-plus"),
+        ("MetaSGD2Steps", "meta-sgd2-steps"),
+        ("a", "a"),
+    ],
+)
+def test_class_names_become_kebab_case(name: str, expected: str) -> None:
+    assert kebab(name) == expected
+
+
+def test_every_built_in_method_is_a_method_and_says_what_it_is() -> None:
+    for name in BUILT_IN:
+        _, cls = load_method(name, "here")
+        assert issubclass(cls, Method)
+        assert cls.kind in ("unrolled", "implicit", "first-order", "approximate", "pseudo")
+        assert cls.memory_order in ("constant", "sqrt", "linear")
