@@ -224,7 +224,8 @@ def test_a_missing_library_gives_skipped_rows_and_no_failure(folder: Folder) -> 
     rows = [r for r in rows_of(path / "run") if r.status == "skipped"]
     assert {r.measure for r in rows} == {"memory", "time", "accuracy"}
     assert all("install 'no_such_library'" in r.detail for r in rows)
-    assert call(["run", str(path / "tiny.toml"), "-m", f"{path}/peer.py:Peer", "--out", f"{path}/cli"]) == 0
+    one = write_suite(path, measures=["memory"], name="one")
+    assert call(["run", str(one), "-m", f"{path}/peer.py:Peer", "--out", f"{path}/cli"]) == 0
 
 
 def test_a_point_over_the_memory_budget_is_oom_for_every_measure(folder: Folder) -> None:
@@ -327,7 +328,7 @@ def test_a_killed_run_leaves_no_process_and_the_same_command_completes_it(
     assert_complete(result)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 def test_an_interrupted_run_keeps_its_rows_and_the_same_command_completes_it(
     sleeper: tuple[Path, list[str], Path], tmp_path: Path, number: signal.Signals
 ) -> None:

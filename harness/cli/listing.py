@@ -23,7 +23,7 @@ def list_things(
     for name, summary, settings in _suites() if what == "suites" else _from_worker(what):
         console.print(Text(name, style="bold"))
         for line in filter(None, (summary, settings)):
-            console.print(Padding(Text(line), (0, 0, 0, 4)))
+            console.print(Padding(Text(line), (0, 0, 0, 4), expand=False))
     return 0
 
 
