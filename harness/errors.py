@@ -8,6 +8,10 @@ class UsageError(Exception):
     """Bad input: one sentence that says what was wrong, where, and what to do. Exit code 2."""
 
 
+class NothingSelected(UsageError):
+    """What was asked for is sound, but selects no work. Exit code 5."""
+
+
 def nearest(word: str, known: Iterable[str], otherwise: str = "known") -> str:
     """The clause that ends an error about an unknown name: the nearest known one, or all of them.
 

@@ -61,7 +61,7 @@ def check_defaults(methods: tuple[ResolvedMethod, ...]) -> None:
 def describe_torch(device: torch.device) -> dict[str, str | int | bool]:
     """What of torch, the device and this code a number may depend on."""
     facts: dict[str, str | int | bool] = {
-        "torch": torch.__version__,
+        "torch": str(torch.__version__),  # its own class would load torch where it is unpickled
         "numpy": np.__version__,
         "device": str(device),
         "threads": torch.get_num_threads(),

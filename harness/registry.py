@@ -18,7 +18,7 @@ from harness.core.method import Method
 from harness.core.outer import RULES
 from harness.errors import UsageError, nearest
 from harness.protocol import MethodSpec, ResolvedMethod, WorkloadSpec
-from harness.settings import build, settings_of
+from harness.settings import build, merged, settings_of
 from harness.workloads.base import Workload
 
 ENTRY_POINTS = "innerloop.methods"
@@ -70,7 +70,7 @@ def make_method(resolved: ResolvedMethod, inner_steps: int) -> Method:
 
 def _settings(spec: MethodSpec, cls: type[Method], inner_steps: int) -> dict[str, Any]:
     known = {f.name for f in dataclasses.fields(cls)}
-    wanted = {key: value for key, value in spec.defaults.items() if key in known} | spec.settings
+    wanted = merged({key: value for key, value in spec.defaults.items() if key in known}, spec.settings)
     if "inner_steps" in wanted:
         raise UsageError(
             f"{spec.where}: 'inner_steps' is the axis of the suite, not a setting of one method; use "

@@ -71,6 +71,9 @@ class Result:
     statuses: frozenset[str]
     """Of all headline rows of the plan's cells."""
 
+    ran: int
+    """Cells that this call has run."""
+
 
 def run(options: Options, watcher: Watcher) -> Result:
     """Do what `options` ask for, or what of it is missing.
@@ -87,7 +90,7 @@ def run(options: Options, watcher: Watcher) -> Result:
         if options.dry_run:
             finished = RunFolder(path).finished() if RunFolder(path).is_run() else {}
             watcher.planned(plan, path, missing(plan, finished, options.retry), jobs)
-            return Result(plan, path, frozenset())
+            return Result(plan, path, frozenset(), 0)
         folder = RunFolder.create(path)
         with folder.lock():
             folder.recover()
@@ -101,7 +104,7 @@ def run(options: Options, watcher: Watcher) -> Result:
             finally:
                 if folder.finished():
                     folder.derive_tables()
-            return Result(plan, path, statuses_of(plan, folder.finished()))
+            return Result(plan, path, statuses_of(plan, folder.finished()), len(todo))
 
 
 def default_jobs(suite: Suite, resolved: Resolved) -> int:

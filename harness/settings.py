@@ -60,6 +60,17 @@ def set_dotted(table: dict[str, Any], key: str, value: Any) -> None:
     table[last] = value
 
 
+def merged(settings: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """`settings` changed by `changes`, key by key also in tables; another rule brings its own settings."""
+    result = dict(settings)
+    for key, value in changes.items():
+        inner = result.get(key)
+        if isinstance(inner, Mapping) and isinstance(value, Mapping) and "rule" not in value:
+            value = merged(inner, value)
+        result[key] = value
+    return result
+
+
 def format_settings(settings: Mapping[str, Any]) -> str:
     """The inverse of `parse_spec`'s brackets, without them: `ways=5,norm=batch-stats,outer.lr=0.01`."""
     parts = []

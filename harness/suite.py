@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from harness.errors import UsageError, nearest
+from harness.errors import NothingSelected, UsageError, nearest
 from harness.protocol import (
     SETTINGS,
     AccuracySettings,
@@ -24,7 +24,7 @@ from harness.protocol import (
     TimeSettings,
     WorkloadSpec,
 )
-from harness.settings import parse_spec, parse_value, set_dotted, split_outside_brackets
+from harness.settings import merged, parse_spec, parse_value, set_dotted, split_outside_brackets
 
 DEVICES = ("auto", "cpu", "cuda")
 ALL_OTHERS = "*"  # in a table of inner steps: every method that it does not name
@@ -64,6 +64,7 @@ class Overrides:
     settings: Sequence[str] = ()
     seeds: Sequence[int] = ()
     device: str | None = None
+    measures: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -122,6 +123,10 @@ def load_suite(text: str, overrides: Overrides) -> Suite:
     origins = _apply(changed, overrides)
     content = _validated(changed, where, origins)
     if not any(getattr(content, measure) for measure in SETTINGS):
+        if overrides.measures:
+            raise NothingSelected(
+                f"{where} does not measure {' or '.join(overrides.measures)}; nothing was selected."
+            )
         raise UsageError(f"{where}: there is nothing to measure; add a table [{'] or ['.join(SETTINGS)}].")
     named = _methods_of_file(content, where, folder, origins)
     methods = _chosen_methods(named, overrides.methods, content.method_defaults)
@@ -211,7 +216,7 @@ def _methods_of_file(
         name, settings = parse_spec(key, f"{where}: methods")
         setters = [k for k in origins if k.startswith(f"methods.{key}")]
         origin = origins[setters[-1]] if setters else f"{where}: methods.{key}"
-        specs.append(MethodSpec(_located(name, folder), _merged(settings, table), {}, origin))
+        specs.append(MethodSpec(_located(name, folder), merged(settings, table), {}, origin))
     return specs
 
 
@@ -229,26 +234,15 @@ def _chosen_methods(
         name, settings = parse_spec(text.removeprefix("+"), "--method")
         for kept in [s for s in named if s.name == name] or [MethodSpec(name)]:
             origin = "--method" if settings else kept.where
-            chosen.append(MethodSpec(name, _merged(kept.settings, settings), {}, origin))
+            chosen.append(MethodSpec(name, merged(kept.settings, settings), {}, origin))
     unique: dict[str, MethodSpec] = {}
     for spec in chosen:
         unique.setdefault(f"{spec.name}{sorted(spec.settings.items(), key=str)}", spec)
     return tuple(MethodSpec(s.name, s.settings, defaults, s.where) for s in unique.values())
 
 
-def _merged(settings: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """`settings` changed by `changes`, key by key also in tables; another rule brings its own settings."""
-    merged = dict(settings)
-    for key, value in changes.items():
-        inner = merged.get(key)
-        if isinstance(inner, Mapping) and isinstance(value, Mapping) and "rule" not in value:
-            value = _merged(inner, value)
-        merged[key] = value
-    return merged
-
-
 def _apply(document: dict[str, Any], overrides: Overrides) -> dict[str, str]:
-    """Change the document by `--set`, `--seed` and `--device`. Returns key -> the option that set it."""
+    """Change the document by what the command line says. Returns key -> the option that set it."""
     origins: dict[str, str] = {}
     for text in overrides.settings:
         key, equals, value = text.partition("=")
@@ -261,6 +255,12 @@ def _apply(document: dict[str, Any], overrides: Overrides) -> dict[str, str]:
         if key == "inner_steps":
             for measure in SETTINGS:
                 document.get(measure, {}).pop("inner_steps", None)
+    for name in overrides.measures:
+        if name not in SETTINGS:
+            raise UsageError(f"--measure {name}: {nearest(name, SETTINGS, 'the measures')}")
+    for measure in SETTINGS:
+        if overrides.measures and measure not in overrides.measures:
+            document.pop(measure, None)
     if overrides.seeds:
         document["seeds"] = list(dict.fromkeys(overrides.seeds))
         origins["seeds"] = "--seed"

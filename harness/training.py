@@ -70,6 +70,11 @@ class MetaLearner:
         for p in self.meta.values():
             p.grad = None
 
+    def check_finite(self, when: str) -> None:
+        """Raise Diverged if a meta-parameter is no longer finite."""
+        if not all(bool(torch.isfinite(p).all()) for p in self.meta.values()):
+            raise Diverged(f"the meta-parameters are not finite after {when}")
+
     def state_tensors(self) -> list[Tensor]:
         """Meta-parameters and the outer rule's tensors: what stays between meta-steps."""
         state = [
@@ -172,8 +177,7 @@ def train(
     for step in range(1, settings.meta_steps + 1):
         start = (step - 1) * settings.meta_batch_size
         learner.step(tasks.sample("train", seed, start, settings.meta_batch_size).to(device))
-        if not all(bool(torch.isfinite(p).all()) for p in learner.meta.values()):
-            raise Diverged(f"the meta-parameters are not finite after meta-step {step}")
+        learner.check_finite(f"meta-step {step}")
         if step % settings.validate_every == 0 or step == settings.meta_steps:
             validate(step)
         progress(step / settings.meta_steps, f"validation {workload.score} {validation[-1][1]:.3f}")

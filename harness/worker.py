@@ -22,7 +22,7 @@ from harness.errors import UsageError
 from harness.measure.accuracy import measure_accuracy
 from harness.measure.bench import Bench
 from harness.measure.memory import measure_memory
-from harness.measure.time import measure_time, warm_up
+from harness.measure.time import PointFailed, measure_time, warm_up
 from harness.measure.tracker import VirtualOutOfMemory
 from harness.preflight import list_methods, list_workloads, preflight
 from harness.protocol import (
@@ -38,7 +38,6 @@ from harness.protocol import (
     Reading,
     Refused,
     Request,
-    Resolved,
     Status,
     Task,
     TimeSettings,
@@ -88,19 +87,13 @@ def _die_with(parent: Connection) -> None:
 def _answer(task: Task, send: Send) -> None:
     match task:
         case Request():
-            send(_plain(preflight(task)))
+            send(preflight(task))
         case Launch():
             run_cell(task, send)
         case "methods":
             send(Listing(list_methods()))
         case "workloads":
             send(Listing(list_workloads()))
-
-
-def _plain(resolved: Resolved) -> Resolved:
-    """Strings as mere strings: `torch.__version__` is of a class whose pickle loads torch in the parent."""
-    facts = {key: str(v) if isinstance(v, str) else v for key, v in resolved.environment.items()}
-    return replace(resolved, environment=facts)
 
 
 def run_cell(launch: Launch, send: Send) -> None:
@@ -141,13 +134,22 @@ def _run_block(launch: Launch, tasks: Tasks, send: Send) -> None:
             contestants.append(warm_up(make_bench(cell, i, tasks), i))
         except Exception as failure:
             send(failed(cell, i, failure))
-    for number in range(settings.rounds):
+    done = 0
+    while done < settings.rounds and contestants:
         send(At(None))
-        for reading in measure_time(
-            contestants, number, settings.rounds, cell.block, cell.seed, torch.device(cell.device)
-        ):
+        try:
+            readings = measure_time(
+                contestants, done, settings.rounds, cell.block, cell.seed, torch.device(cell.device)
+            )
+        except PointFailed as end:
+            # The point leaves the rotation, and the others take the round again without it.
+            contestants = [c for c in contestants if c.point != end.point]
+            reading = failed(cell, end.point, end.failure)
+            send(replace(reading, repeat=cell.block * settings.rounds + done))
+            continue
+        for reading in readings:
             send(reading)
-        done = number + 1
+        done += 1
         send(Progress(done / settings.rounds, f"round {done} of {settings.rounds}"))
 
 

@@ -9,10 +9,10 @@ import typer.main
 
 from harness import __version__
 from harness.cli import env, listing, plot, run, show
-from harness.errors import UsageError
+from harness.errors import NothingSelected, UsageError
 from harness.store import StoreError
 
-OK, HARNESS_FAILED, BAD_USAGE, INTERRUPTED = 0, 1, 2, 130
+OK, HARNESS_FAILED, BAD_USAGE, NOTHING_SELECTED, INTERRUPTED = 0, 1, 2, 5, 130
 
 app = typer.Typer(
     name="innerloop",
@@ -68,6 +68,8 @@ def call(arguments: Sequence[str]) -> int:
             traceback.print_exc()
         if isinstance(failure, typer.Exit):
             return failure.exit_code
+        if isinstance(failure, NothingSelected):
+            return _say(str(failure), NOTHING_SELECTED)
         if isinstance(failure, UsageError):
             return _say(str(failure), BAD_USAGE)
         from harness.executors.local import WorkerFailed  # not above: it loads what --help needs not

@@ -64,6 +64,6 @@ class Bars(Board):
 
     def _update_whole(self) -> None:
         if self.whole is not None:
-            left = f"{clock(self.estimate.left(self.workers))} left"
+            left = self.estimate.left(self.workers)
             note = f"{self.done} of {self.total} cells"
             self.progress.update(self.whole, completed=self.done, left=left, note=note)

@@ -35,20 +35,15 @@ class Estimate:
                 return _size(cell) * sum(self.seconds[key]) / len(self.seconds[key])
         return None
 
-    def left(self, workers: list[Worker]) -> float | None:
-        """Seconds until all is done, or None as long as a kind of cell is unknown."""
-        total = 0.0
-        for worker in workers:
-            own = self.left_of(worker)
-            if own is None:
-                return None
-            total += own / self._lanes(worker.launch.cell)
-        for cell in self.waiting.values():
-            whole = self.of(cell)
-            if whole is None:
-                return None
-            total += whole / self._lanes(cell)
-        return total
+    def left(self, workers: list[Worker]) -> str:
+        """Time until all is done, in words: "over ..." as long as no cell of some measure has ended."""
+        parts = [(self.left_of(w), w.launch.cell) for w in workers]
+        parts += [(self.of(cell), cell) for cell in self.waiting.values()]
+        known = sum(seconds / self._lanes(cell) for seconds, cell in parts if seconds is not None)
+        if not known:
+            return ""
+        over = "over " if any(seconds is None for seconds, _ in parts) else ""
+        return f"{over}{clock(known)} left"
 
     def left_of(self, worker: Worker) -> float | None:
         """Seconds until the worker's cell is done, by its own progress or by its kin."""
@@ -146,7 +141,7 @@ class Plain(Board):
     def ended(self, outcome: Outcome) -> None:
         super().ended(outcome)
         left = self.estimate.left(self.workers)
-        rest = f", {clock(left)} left" if left else ""
+        rest = f", {left}" if left else ""
         took = clock(outcome.seconds)
         self.say(f"[{self.done}/{self.total}] {outcome.cell.label}: {headline(outcome)} ({took}{rest})")
 

@@ -4,14 +4,17 @@ import contextlib
 import signal
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from harness.cli.quantities import duration, size
 from harness.errors import UsageError, nearest
 
-ALL_OK, SOME_FAILED, NOTHING_SELECTED = 0, 3, 5
+if TYPE_CHECKING:
+    from harness.run import Result
+
+ALL_OK, SOME_FAILED = 0, 3
 RETRYABLE = ("oom", "timeout", "diverged", "error")
 
 
@@ -33,6 +36,12 @@ def run(
             "--set",
             metavar="KEY=VALUE",
             help="Change a key of the suite: inner_steps=1,2,4 (for every measure), accuracy.meta_steps=500.",
+        ),
+    ] = None,
+    measure: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="memory|time|accuracy", help="Take only this measure of the suite (repeatable)."
         ),
     ] = None,
     seed: Annotated[
@@ -78,7 +87,9 @@ def run(
 
     options = Options(
         suite=suite,
-        overrides=Overrides(tuple(method or ()), tuple(settings or ()), _seeds(seed or []), device),
+        overrides=Overrides(
+            tuple(method or ()), tuple(settings or ()), _seeds(seed or []), device, tuple(measure or ())
+        ),
         data_root=data_root,
         out=out,
         timeout_s=duration("--timeout", timeout),
@@ -90,29 +101,26 @@ def run(
     )
     with _politely_killed(), watcher() as watching:
         result = run_suite(options, watching)
-    if not result.plan.cells:
-        typer.echo("Nothing was selected: no method has inner steps in any measure.")
-        return NOTHING_SELECTED
     if dry_run:
         for cell in result.plan.cells:
             typer.echo(f"  {cell.label}")
         return ALL_OK
-    _present(result.folder)
+    _present(result)
     return SOME_FAILED if result.statuses - {"ok", "skipped"} else ALL_OK
 
 
-def _present(folder: Path) -> None:
+def _present(result: "Result") -> None:
     """Plots into the run folder, tables onto the screen."""
     from harness.cli.show import print_run
-    from harness.present.plots import draw
     from harness.store import RunFolder
 
-    run_folder = RunFolder(folder)
-    if not run_folder.finished():
-        return
-    draw([folder], run_folder.plots_path)
-    print_run(folder)
-    typer.echo(f"Rows, tables and plots are in {folder}")
+    plots = RunFolder(result.folder).plots_path
+    if result.ran or not plots.exists():
+        from harness.present.plots import draw
+
+        draw([result.folder], plots)
+    print_run(result.folder)
+    typer.echo(f"Rows, tables and plots are in {result.folder}")
 
 
 @contextlib.contextmanager

@@ -21,6 +21,7 @@ def measure_memory(bench: Bench) -> Iterator[Reading]:
     bench.check_budget()
     learner, batch = bench.learner(total_steps=4), bench.meta_batch()
     learner.step(batch)
+    learner.check_finite("one meta-step")
     resident = [*learner.state_tensors(), *batch.tensors()]
     baseline = storage_bytes(resident)
 

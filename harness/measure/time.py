@@ -11,7 +11,16 @@ from harness.core.episodes import TaskBatch
 from harness.core.seeds import generator
 from harness.measure.bench import Bench
 from harness.protocol import Reading
-from harness.training import Diverged, MetaLearner
+from harness.training import MetaLearner
+
+
+class PointFailed(Exception):
+    """A contestant failed within a round, with its exception."""
+
+    def __init__(self, point: int, failure: Exception) -> None:
+        super().__init__(f"point {point} failed: {failure}")
+        self.point = point
+        self.failure = failure
 
 
 @dataclass(frozen=True)
@@ -34,8 +43,7 @@ def warm_up(bench: Bench, point: int) -> Contestant:
     learner, batch = bench.learner(total_steps=1_000_000), bench.meta_batch()
     start = {name: p.clone() for name, p in learner.meta.items()}
     learner.step(batch)
-    if not all(bool(torch.isfinite(p).all()) for p in learner.meta.values()):
-        raise Diverged("the meta-parameters are not finite after one meta-step")
+    learner.check_finite("one meta-step")
     return Contestant(point, learner, batch, start)
 
 
@@ -50,6 +58,7 @@ def measure_time(
     """Round `number` of `rounds`: seconds of one meta-step of every contestant, in random order.
 
     Garbage is collected before and not during; a GPU is synchronised on both sides of a step.
+    Raises PointFailed for the first contestant that raises.
     """
     order = generator("order", seed, block, number).permutation(len(contestants))
     readings = []
@@ -58,18 +67,26 @@ def measure_time(
     try:
         for i in order:
             contestant = contestants[i]
-            contestant.rewind()
-            synchronise(device)
-            begin = time.perf_counter()
-            contestant.learner.step(contestant.batch)
-            synchronise(device)
-            seconds = time.perf_counter() - begin
+            try:
+                seconds = time_step(contestant, device)
+            except Exception as failure:
+                raise PointFailed(contestant.point, failure) from failure
             readings.append(
                 Reading(contestant.point, "step_seconds", seconds, "s", repeat=block * rounds + number)
             )
     finally:
         gc.enable()
     return readings
+
+
+def time_step(contestant: Contestant, device: torch.device) -> float:
+    """Seconds of one meta-step from the contestant's start."""
+    contestant.rewind()
+    synchronise(device)
+    begin = time.perf_counter()
+    contestant.learner.step(contestant.batch)
+    synchronise(device)
+    return time.perf_counter() - begin
 
 
 def synchronise(device: torch.device) -> None:
