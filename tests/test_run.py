@@ -173,7 +173,7 @@ def test_a_failed_point_is_a_row_with_its_reason(
         assert re.search(reason, row.detail)
 
 
-@pytest.mark.parametrize("measure", ["time", "accuracy"])
+@pytest.mark.parametrize("measure", ["memory", "time", "accuracy"])
 def test_numbers_that_are_not_finite_are_diverged(troubled: tuple[Path, Result], measure: str) -> None:
     rows = [r for r in rows_of(troubled[1].folder) if (r.method, r.measure) == ("nan", measure)]
     assert {r.status for r in rows} == {"diverged"}
@@ -186,6 +186,19 @@ def test_others_go_on_and_in_a_block_have_all_their_rounds(troubled: tuple[Path,
     found = statuses(result.folder)
     assert [found[m, "maml", 1] for m in ("memory", "time", "accuracy")] == ["ok"] * 3
     rounds = [r.repeat for r in rows_of(result.folder) if (r.method, r.metric) == ("maml", "step_seconds")]
+    assert sorted(rounds) == [0, 1, 2, 3]
+
+
+def test_a_point_that_fails_within_a_round_is_alone_to_blame(folder: Folder) -> None:
+    path = folder("late")
+    late = "sys.calls = getattr(sys, 'calls', 0) + 1; assert sys.calls < 3, 'late trouble'"
+    adapter = write_adapter(path, "Late", late)
+    suite = write_suite(path, inner_steps="[1]", measures=["time"])
+    result = run_here(suite, path / "run", methods=["maml", adapter])
+    failed = [r for r in rows_of(result.folder) if r.status != "ok"]
+    assert [(r.method, r.status, r.repeat) for r in failed] == [("late", "error", 1), ("late", "error", 3)]
+    assert all("late trouble" in r.detail for r in failed)
+    rounds = [r.repeat for r in rows_of(result.folder) if (r.method, r.status) == ("maml", "ok")]
     assert sorted(rounds) == [0, 1, 2, 3]
 
 

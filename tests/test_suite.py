@@ -2,7 +2,9 @@ from pathlib import Path
 
 import pytest
 
-from harness.errors import UsageError
+from harness.errors import NothingSelected, UsageError
+from harness.protocol import MethodSpec
+from harness.registry import resolve_method
 from harness.suite import Overrides, Suite, load_suite, suite_names
 
 SUITE = """
@@ -278,6 +280,26 @@ def test_set_changes_a_setting_of_a_method(path: Path) -> None:
     suite = load(path, "methods.imaml-gd.lam=3.0")
     assert suite.methods[1].settings == {"lam": 3.0}
     assert suite.methods[1].where == "--set methods.imaml-gd.lam=3.0"
+
+
+def test_measure_leaves_out_the_others(path: Path) -> None:
+    assert list(load(path, measures=("time", "memory")).measures) == ["memory", "time"]
+    with pytest.raises(UsageError, match="did you mean 'memory'"):
+        load(path, measures=("memry",))
+
+
+def test_a_measure_that_the_suite_has_not_selects_nothing(path: Path) -> None:
+    path.write_text(SUITE.replace("[accuracy]\ninner_steps = [8]\nmeta_steps = 10\n", ""))
+    with pytest.raises(NothingSelected, match="does not measure accuracy"):
+        load(path, measures=("accuracy",))
+
+
+def test_defaults_and_settings_of_a_method_merge_key_by_key(path: Path) -> None:
+    spec = load(path).methods[0]
+    resolved = resolve_method(spec, 1)
+    assert resolved.settings["outer"]["lr"] == 5e-3
+    bare = resolve_method(MethodSpec("maml", {"outer": {"beta1": 0.5}}, spec.defaults), 1)
+    assert (bare.settings["outer"]["lr"], bare.settings["outer"]["beta1"]) == (1e-2, 0.5)
 
 
 def test_set_takes_lists_without_brackets(path: Path) -> None:

@@ -13,7 +13,7 @@ from harness.core.objective import Objective, TaskObjectives
 from harness.core.trees import Params
 from harness.measure import time as instrument
 from harness.measure.bench import Bench
-from harness.measure.time import Contestant, measure_time, warm_up
+from harness.measure.time import Contestant, PointFailed, measure_time, warm_up
 from harness.measure.tracker import VirtualOutOfMemory
 from harness.protocol import TimeSettings
 from harness.training import Diverged
@@ -90,8 +90,9 @@ def test_every_step_starts_from_the_same_parameters_with_garbage_collection_off(
 def test_a_step_that_raises_leaves_garbage_collection_on() -> None:
     contestants = mock_contestants([])
     contestants[0].learner.meta = {}
-    with pytest.raises(KeyError, match="w"):
+    with pytest.raises(PointFailed, match="point 0 failed") as raised:
         measure_time(contestants, 0, ROUNDS, 0, 0, CPU)
+    assert isinstance(raised.value.failure, KeyError)
     assert gc.isenabled()
 
 
