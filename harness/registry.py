@@ -129,9 +129,9 @@ def _load_path(text: str, where: str) -> tuple[str, type[Method]]:
     sys.modules[spec.name] = module
     try:
         spec.loader.exec_module(module)
-    except ModuleNotFoundError as failure:
-        raise LibraryMissing(f"install '{failure.name}', which {path} imports") from failure
     except Exception as failure:
+        if isinstance(failure, ModuleNotFoundError) and not _is_own(failure.name):
+            raise LibraryMissing(f"install '{failure.name}', which {path} imports") from failure
         frames = traceback.extract_tb(failure.__traceback__)
         inside = [f.lineno for f in frames if f.filename == str(path.resolve())]
         line = failure.lineno if isinstance(failure, SyntaxError) else (inside or [None])[-1]
@@ -144,6 +144,11 @@ def _load_path(text: str, where: str) -> tuple[str, type[Method]]:
             f"{where}: {path} has no class '{attribute}'; {nearest(attribute, classes, 'its methods')}"
         )
     return kebab(attribute), _checked(getattr(module, attribute), text, where)
+
+
+def _is_own(module: str | None) -> bool:
+    """Whether a module that was not found would be innerloop's: then its name is misspelt, not its package absent."""
+    return (module or "").partition(".")[0] in ("harness", "methods")
 
 
 def _checked(cls: Any, name: str, where: str) -> type[Method]:
