@@ -147,7 +147,7 @@ def _load_path(text: str, where: str) -> tuple[str, type[Method]]:
 
 
 def _is_own(module: str | None) -> bool:
-    """Whether a module that was not found would be innerloop's: then its name is misspelt, not its package absent."""
+    """Whether a module that was not found would be innerloop's own: then its name is misspelt."""
     return (module or "").partition(".")[0] in ("harness", "methods")
 
 
