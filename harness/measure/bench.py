@@ -26,6 +26,13 @@ class Bench:
     device: torch.device
     memory_budget: int | None
 
+    @property
+    def step_in_words(self) -> str:
+        """What one meta-step is here: how many tasks, how many at once, and how they are batched."""
+        s = self.settings
+        chunks = f" in chunks of {s.task_chunk}" if s.task_chunk else ""
+        return f"meta-batch of {s.meta_batch_size}{chunks}, {s.execution}, {self.model.batching} batching"
+
     def learner(self, total_steps: int) -> MetaLearner:
         """A fresh meta-learner at the initial parameters of this seed."""
         return MetaLearner(

@@ -28,13 +28,13 @@ def measure_memory(bench: Bench) -> Iterator[Reading]:
     def step() -> None:
         learner.step(batch)
 
-    how = f"{bench.settings.execution}, {bench.model.batching} task batching"
+    how = bench.step_in_words
     if bench.device.type == "cuda":
         yield from _cuda_peaks(step, bench.device, how)
     else:
         peak = baseline + allocator_peak(step)
         yield Reading(0, "peak_bytes", peak, "byte", detail=f"CPU allocator through torch.profiler; {how}")
-    yield Reading(0, "baseline_bytes", baseline, "byte")
+    yield Reading(0, "baseline_bytes", baseline, "byte", detail=how)
     with LiveStorages(resident) as tracker:
         step()
     yield Reading(0, "tracked_peak_bytes", tracker.peak, "byte", detail=how)

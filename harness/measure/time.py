@@ -28,6 +28,7 @@ class Contestant:
     """A point that passed its warm-up. Every round times the same step: from the same parameters."""
 
     point: int
+    step_in_words: str
     learner: MetaLearner
     batch: TaskBatch
     start: dict[str, torch.Tensor]
@@ -44,7 +45,7 @@ def warm_up(bench: Bench, point: int) -> Contestant:
     start = {name: p.clone() for name, p in learner.meta.items()}
     learner.step(batch)
     learner.check_finite("one meta-step")
-    return Contestant(point, learner, batch, start)
+    return Contestant(point, bench.step_in_words, learner, batch, start)
 
 
 def measure_time(
@@ -71,9 +72,8 @@ def measure_time(
                 seconds = time_step(contestant, device)
             except Exception as failure:
                 raise PointFailed(contestant.point, failure) from failure
-            readings.append(
-                Reading(contestant.point, "step_seconds", seconds, "s", repeat=block * rounds + number)
-            )
+            repeat, detail = block * rounds + number, contestant.step_in_words
+            readings.append(Reading(contestant.point, "step_seconds", seconds, "s", repeat, detail=detail))
     finally:
         gc.enable()
     return readings

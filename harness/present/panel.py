@@ -197,7 +197,11 @@ def _floors(ax: Axes, curves: Curves) -> None:
     if len(neighbour):
         level = float(neighbour.mean())
         ax.axhline(level, color=GREY, linewidth=0.8, zorder=1)
-        ax.annotate("nearest neighbour in pixels", (1, level), xytext=(-3, 2.5), ha="right", **common)
+        # On the left, where the fewest lines pass, and legible where one does.
+        ax.annotate(
+            "nearest neighbour in pixels", (0, level), xytext=(3, 3), ha="left", zorder=5,
+            bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.5}, **common,
+        )  # fmt: skip
     level_of_chance = chance(curves.workload) if curves.bounded else None
     if level_of_chance is not None:
         ax.axhline(level_of_chance, color=GREY, linewidth=0.8, linestyle=(0, (1, 2)), zorder=1)

@@ -55,7 +55,7 @@ class Step:
 def mock_contestants(log: list[tuple[int, float, bool]], count: int = 5) -> list[Contestant]:
     steps: list[Any] = [Step(i, log) for i in range(count)]
     nothing: Any = None
-    return [Contestant(10 * s.name, s, nothing, {"w": torch.full((1,), 7.0)}) for s in steps]
+    return [Contestant(10 * s.name, "", s, nothing, {"w": torch.full((1,), 7.0)}) for s in steps]
 
 
 def orders(block: int, seed: int = 0) -> list[list[int]]:
