@@ -63,7 +63,7 @@ def make_plan(suite: Suite, resolved: Resolved, *, data_root: str | None, memory
     )
     cells = tuple(_cells(suite, resolved, data_root, memory_budget))
     asked = {
-        "content": suite.content.model_dump(mode="json"),
+        "content": suite.content.model_dump(mode="json", exclude={"title"}),
         # A file by its name alone: how the path to it is written is no other plan.
         "methods": [[m.name, Path(m.spec.name).name, m.settings] for m in resolved.methods],
         "workloads": [w.label for w in resolved.workloads],
@@ -76,7 +76,8 @@ def make_plan(suite: Suite, resolved: Resolved, *, data_root: str | None, memory
 def _cells(
     suite: Suite, resolved: Resolved, data_root: str | None, memory_budget: int | None
 ) -> Iterator[Cell]:
-    identity = digest({"version": __version__, **resolved.environment})
+    facts = {key: value for key, value in resolved.environment.items() if key != "code"}
+    identity = digest({"version": __version__, **facts})
     for measure, settings in suite.measures.items():
         for workload, seed in itertools.product(resolved.workloads, dict.fromkeys(suite.content.seeds)):
             points = tuple(
@@ -102,6 +103,8 @@ def _cells(
                     data_root=data_root,
                     memory_budget=memory_budget,
                     block=block,
+                    code=str(resolved.environment["code"]),
+                    deterministic=suite.content.deterministic,
                     identity=identity,
                 )
 

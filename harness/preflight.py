@@ -9,13 +9,14 @@ import torch
 
 import harness
 from harness import registry, workloads
+from harness.adapter_files import LibraryMissing, hash_files
 from harness.core.outer import RULES
 from harness.environment import cpu_model
 from harness.errors import UsageError
 from harness.protocol import Request, Resolved, ResolvedMethod, ResolvedWorkload
 from harness.settings import build, format_settings, settings_of
 
-NUMERIC_CODE = ("core", "measure", "workloads", "training.py")
+NUMERIC_CODE = ("core", "measure", "workloads", "training.py", "worker.py")
 """What of this package can change a number; hashed into every cell's id, with the whole of `methods`."""
 
 
@@ -24,6 +25,7 @@ def preflight(request: Request) -> Resolved:
     torch.set_num_threads(request.threads)
     device = choose_device(request.device)
     methods = tuple(registry.resolve_method(spec, request.inner_steps[0]) for spec in request.methods)
+    check_names(methods)
     check_defaults(methods)
     opened = []
     for spec in request.workloads:
@@ -44,6 +46,18 @@ def choose_device(wanted: str) -> torch.device:
     if wanted == "auto":
         wanted = "cuda" if torch.cuda.is_available() else "cpu"
     return torch.device(wanted)
+
+
+def check_names(methods: tuple[ResolvedMethod, ...]) -> None:
+    """Refuse two methods of one name from different sources: rows could not tell them apart."""
+    first: dict[str, ResolvedMethod] = {}
+    for method in methods:
+        other = first.setdefault(method.name, method)
+        if other.source != method.source:
+            raise UsageError(
+                f"{method.spec.where}: '{method.spec.name}' would be '{method.name}' in rows and plots, as is "
+                f"'{other.spec.name}'; rename its class."
+            )
 
 
 def check_defaults(methods: tuple[ResolvedMethod, ...]) -> None:
@@ -81,9 +95,7 @@ def numeric_code() -> str:
     """Hash of the sources that decide a number."""
     package = Path(harness.__file__).parent
     roots = [package / part for part in NUMERIC_CODE] + [Path(sys.modules["methods"].__path__[0])]
-    return registry.hash_files(
-        path for root in roots for path in ([root] if root.is_file() else root.rglob("*.py"))
-    )
+    return hash_files(path for root in roots for path in ([root] if root.is_file() else root.rglob("*.py")))
 
 
 def list_methods() -> list[tuple[str, str, str]]:
@@ -92,7 +104,7 @@ def list_methods() -> list[tuple[str, str, str]]:
     for name in registry.method_names():
         try:
             _, cls = registry.load_method(name, "list")
-        except registry.LibraryMissing as failure:
+        except LibraryMissing as failure:
             entries.append((name, f"not available: {failure}", ""))
             continue
         settings = settings_of(build(cls, {"inner_steps": 1}, name), RULES)

@@ -43,7 +43,7 @@ class AccuracySettings(MeasureSettings):
     meta_steps: Positive = 1000
     validate_every: Positive = 100
     validation_tasks: Positive = 100
-    test_tasks: Positive = 600
+    test_tasks: Annotated[int, Field(ge=2, strict=True)] = 600
     test_inner_steps: Positive | None = None
     """Inner steps at validation and test; None for those of training."""
 
@@ -70,9 +70,6 @@ SETTINGS: dict[Measure, type[MeasureSettings]] = {
 }
 """In the order in which a run takes them: time learns from memory what does not fit."""
 
-HEADLINE = {"memory": "peak_bytes", "time": "step_seconds", "accuracy": "accuracy"}
-UNITS = {"peak_bytes": "byte", "step_seconds": "s", "accuracy": "fraction", "loss": "loss"}
-
 
 @dataclass(frozen=True)
 class MethodSpec:
@@ -97,7 +94,7 @@ class ResolvedMethod:
     """All of them, `inner_steps` left out."""
 
     source: str
-    """Hash of the adapter's file; of its whole package for a built-in."""
+    """Hash of the adapter's file, its base classes' and the modules beside it that it imports."""
 
     missing: str | None = None
     """What to install, if its library is absent: its points are skipped."""
@@ -172,8 +169,19 @@ class Cell:
     data_root: str | None
     memory_budget: int | None
     block: int
+    code: str
+    """Hash of the harness's own sources that decide a number."""
+
+    deterministic: bool
+    """Whether a GPU may use deterministic kernels only."""
+
     identity: str
     """What else the cell's id depends on: versions, device name, thread count."""
+
+    @property
+    def headline(self) -> str:
+        """The metric that says how a point of this cell fared."""
+        return {"memory": "peak_bytes", "time": "step_seconds"}.get(self.measure, self.workload.score)
 
     @property
     def id(self) -> str:
@@ -189,6 +197,8 @@ class Cell:
             "seed": self.seed,
             "block": self.block,
             "memory_budget": self.memory_budget,
+            "code": self.code,
+            "deterministic": self.deterministic,
             "identity": self.identity,
         }
         return digest(content)
@@ -232,10 +242,10 @@ class Samples:
 
 @dataclass(frozen=True)
 class At:
-    """The worker begins with a point (None: with all): the clock of `--timeout` starts anew, and a death
-    from here on is this point's."""
+    """The worker begins with a point: the clock of `--timeout` starts anew, and a death from here on is
+    this point's."""
 
-    point: int | None
+    point: int
 
 
 @dataclass(frozen=True)

@@ -1,19 +1,16 @@
 """From a name to a method or workload class: built-in tables, entry points, paths to a file."""
 
 import dataclasses
-import hashlib
 import importlib
-import importlib.util
 import re
 import sys
-import traceback
-from collections.abc import Iterable
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
 import methods
 from harness import workloads
+from harness.adapter_files import LibraryMissing, hash_files, is_own, load_file
 from harness.core.method import Method
 from harness.core.outer import RULES
 from harness.errors import UsageError, nearest
@@ -22,10 +19,6 @@ from harness.settings import build, merged, settings_of
 from harness.workloads.base import Workload
 
 ENTRY_POINTS = "innerloop.methods"
-
-
-class LibraryMissing(Exception):
-    """An adapter's library is not installed: its points are skipped, with what to install."""
 
 
 def method_names() -> dict[str, str]:
@@ -39,7 +32,7 @@ def load_method(name: str, where: str) -> tuple[str, type[Method]]:
 
     Raises UsageError for what is no method, LibraryMissing if a library that it imports is absent.
     """
-    if ".py:" in name or name.endswith(".py"):
+    if is_path(name):
         return _load_path(name, where)
     known = method_names()
     if name not in known:
@@ -49,6 +42,8 @@ def load_method(name: str, where: str) -> tuple[str, type[Method]]:
     try:
         cls = getattr(importlib.import_module(module), attribute)
     except ModuleNotFoundError as failure:
+        if is_own(failure.name):
+            raise
         raise LibraryMissing(f"install '{failure.name}' to run {name}") from failure
     return name, _checked(cls, name, where)
 
@@ -59,12 +54,18 @@ def resolve_method(spec: MethodSpec, inner_steps: int) -> ResolvedMethod:
         name, cls = load_method(spec.name, spec.where)
     except LibraryMissing as failure:
         return ResolvedMethod(spec, spec.name, spec.settings, source="", missing=str(failure))
-    return ResolvedMethod(spec, name, _settings(spec, cls, inner_steps), source_of(cls))
+    return ResolvedMethod(spec, name, _settings(spec, cls, inner_steps), source_of(spec, cls))
+
+
+class Changed(Exception):
+    """Code or data are no longer what the preflight saw: a cell of this id cannot be run any more."""
 
 
 def make_method(resolved: ResolvedMethod, inner_steps: int) -> Method:
-    """An instance at this number of inner steps."""
+    """An instance at this number of inner steps. Raises Changed if its source is not the resolved one."""
     _, cls = load_method(resolved.spec.name, resolved.spec.where)
+    if source_of(resolved.spec, cls) != resolved.source:
+        raise Changed(f"the source of {resolved.name} changed during the run")
     return build(cls, resolved.settings | {"inner_steps": inner_steps}, resolved.spec.where, RULES)
 
 
@@ -95,19 +96,19 @@ def workload_class(name: str) -> type[Workload]:
     return getattr(importlib.import_module(module), attribute)
 
 
-def source_of(cls: type[Method]) -> str:
-    """Hash of the file that defines an adapter, and of those that its base classes come from."""
-    own = [base for base in cls.__mro__ if issubclass(base, Method)]
-    files = {Path(str(sys.modules[base.__module__].__file__)) for base in own}
+def source_of(spec: MethodSpec, cls: type[Method]) -> str:
+    """Hash of the adapter's file, of those that its base classes come from, and of its modules beside it."""
+    files = {
+        Path(str(sys.modules[base.__module__].__file__)) for base in cls.__mro__ if issubclass(base, Method)
+    }
+    if is_path(spec.name):
+        files.update(load_file(Path(spec.name.rpartition(":")[0]), spec.where).files)
     return hash_files(files)
 
 
-def hash_files(files: Iterable[Path]) -> str:
-    """16 hexadecimal digits of the SHA-256 of the files' contents, in the order of their names."""
-    digest = hashlib.sha256()
-    for path in sorted(files, key=lambda p: p.name):
-        digest.update(path.read_bytes())
-    return digest.hexdigest()[:16]
+def is_path(name: str) -> bool:
+    """Whether a method is named by its file."""
+    return ".py:" in name or name.endswith(".py")
 
 
 def kebab(name: str) -> str:
@@ -122,33 +123,13 @@ def _load_path(text: str, where: str) -> tuple[str, type[Method]]:
     path = Path(file)
     if not path.is_file():
         raise UsageError(f"{where}: there is no file {path}; give the path of an adapter.")
-    spec = importlib.util.spec_from_file_location(f"innerloop_adapter_{path.stem}", path.resolve())
-    assert spec is not None, "a .py file has a loader"
-    assert spec.loader is not None, "a .py file has a loader"
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    try:
-        spec.loader.exec_module(module)
-    except Exception as failure:
-        if isinstance(failure, ModuleNotFoundError) and not _is_own(failure.name):
-            raise LibraryMissing(f"install '{failure.name}', which {path} imports") from failure
-        frames = traceback.extract_tb(failure.__traceback__)
-        inside = [f.lineno for f in frames if f.filename == str(path.resolve())]
-        line = failure.lineno if isinstance(failure, SyntaxError) else (inside or [None])[-1]
-        raise UsageError(
-            f"{where}: {path}, line {line}: {type(failure).__name__}: {failure}; mend the file."
-        ) from failure
+    module = load_file(path, where).module
     if not hasattr(module, attribute):
         classes = [n for n, v in vars(module).items() if isinstance(v, type) and issubclass(v, Method)]
         raise UsageError(
             f"{where}: {path} has no class '{attribute}'; {nearest(attribute, classes, 'its methods')}"
         )
     return kebab(attribute), _checked(getattr(module, attribute), text, where)
-
-
-def _is_own(module: str | None) -> bool:
-    """Whether a module that was not found would be innerloop's own: then its name is misspelt."""
-    return (module or "").partition(".")[0] in ("harness", "methods")
 
 
 def _checked(cls: Any, name: str, where: str) -> type[Method]:

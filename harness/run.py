@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from harness import environment
+from harness.errors import UsageError
 from harness.executors.local import Ended, LocalExecutor, Worker
 from harness.plan import Plan, make_plan
-from harness.protocol import HEADLINE, Cell, Launch, Reading, Resolved, Status
+from harness.protocol import Cell, Launch, Reading, Resolved, Status
 from harness.store import RESULTS, CellRecord, Row, RunFolder, replace_file
 from harness.suite import Overrides, Suite, load_suite
 
@@ -93,6 +94,7 @@ def run(options: Options, watcher: Watcher) -> Result:
             return Result(plan, path, frozenset(), 0)
         folder = RunFolder.create(path)
         with folder.lock():
+            refuse_another_plan(folder, plan)
             folder.recover()
             folder.write_manifest(plan.manifest(suite, environment.command_line()))
             folder.write_environment(describe(resolved, suite))
@@ -105,6 +107,15 @@ def run(options: Options, watcher: Watcher) -> Result:
                 if folder.finished():
                     folder.derive_tables()
             return Result(plan, path, statuses_of(plan, folder.finished()), len(todo))
+
+
+def refuse_another_plan(folder: RunFolder, plan: Plan) -> None:
+    """One folder is one plan: the tables and plots of another would stay behind and mislead."""
+    if folder.manifest_path.exists() and (other := folder.manifest().get("run_id")) != plan.run_id:
+        raise UsageError(
+            f"{folder.path} holds the run {other}, which asked for something else than {plan.run_id}; "
+            "name another folder with --out."
+        )
 
 
 def default_jobs(suite: Suite, resolved: Resolved) -> int:
@@ -220,7 +231,7 @@ def _may_start(cell: Cell, executor: LocalExecutor, jobs: int) -> bool:
 def _foregone(cell: Cell, unfit: Mapping[tuple[str, ...], str]) -> Iterator[Reading]:
     """Readings of points that need no process: a library is missing, or memory has shown them not to fit."""
     for i, point in enumerate(cell.points):
-        metric = _headline(cell)
+        metric = cell.headline
         if point.method.missing:
             yield Reading(i, metric, None, "", status="skipped", detail=point.method.missing)
         elif cell.measure == "time" and _key(cell, i) in unfit:
@@ -242,11 +253,7 @@ def _failure(cell: Cell, point: int, end: Ended) -> Reading:
             status = "oom"
         case "killed":
             status = "interrupted"
-    return Reading(point, _headline(cell), None, "", status=status, detail=end.why)
-
-
-def _headline(cell: Cell) -> str:
-    return cell.workload.score if cell.measure == "accuracy" else HEADLINE[cell.measure]
+    return Reading(point, cell.headline, None, "", status=status, detail=end.why)
 
 
 def _key(cell: Cell, point: int) -> tuple[str, ...]:

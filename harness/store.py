@@ -167,7 +167,12 @@ class RunFolder:
         """Hold the folder for this process. Raises UsageError naming the process that has it."""
         import fcntl  # POSIX only; reading a run works elsewhere too
 
-        handle = os.open(self.lock_path, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            handle = os.open(self.lock_path, os.O_RDWR | os.O_CREAT, 0o644)
+        except OSError as failure:
+            raise UsageError(
+                f"{self.path} cannot be written ({failure.strerror}); name another folder with --out."
+            ) from failure
         try:
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

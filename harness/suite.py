@@ -51,6 +51,9 @@ class SuiteFile(BaseModel):
     threads: Positive = 1
     """Threads of every cell, whatever `--jobs` says: accuracies depend on it in the last bit."""
 
+    deterministic: bool = False
+    """Deterministic GPU kernels only; on a CPU accuracies repeat bit for bit anyway."""
+
     memory: MemorySettings | None = None
     time: TimeSettings | None = None
     accuracy: AccuracySettings | None = None

@@ -17,6 +17,8 @@ from harness.core.trees import Params
 from harness.protocol import AccuracySettings
 from harness.workloads.base import Split, Tasks, Workload
 
+EVALUATION_CHUNK = 30  # tasks adapted at once in an evaluation; fixed, for the last bit depends on it
+
 
 class Diverged(Exception):
     """A value that is no longer finite: the point's status, not an error."""
@@ -39,7 +41,6 @@ class MetaLearner:
         total_steps: int,
         task_chunk: int | None = None,
         execution: Execution = "vectorized",
-        dtype: torch.dtype = torch.float32,
     ) -> None:
         self.method = method
         self.model = model
@@ -48,7 +49,7 @@ class MetaLearner:
         self.execution = execution
         initial = method.meta_parameters(model.initial(seed))
         # A copy: an initial tensor may be a view, and the outer rule writes in place.
-        self.meta: Params = {n: p.to(device, dtype, copy=True) for n, p in initial.items()}
+        self.meta: Params = {n: p.to(device, copy=True) for n, p in initial.items()}
         self.optimiser = method.outer.optimiser(list(self.meta.values()))
         self.schedule = method.outer.schedule(self.optimiser, total_steps)
 
@@ -163,7 +164,7 @@ def train(
             split="validation",
             seed=seed,
             count=settings.validation_tasks,
-            chunk=settings.meta_batch_size,
+            chunk=evaluation_chunk(settings),
             execution=settings.execution,
         )
         score = float(scores.mean())
@@ -182,6 +183,11 @@ def train(
             validate(step)
         progress(step / settings.meta_steps, f"validation {workload.score} {validation[-1][1]:.3f}")
     return Trained(best, best_step, validation)
+
+
+def evaluation_chunk(settings: AccuracySettings) -> int:
+    """Tasks adapted at once in validation and test: the user's choice for training, where there is one."""
+    return settings.task_chunk or EVALUATION_CHUNK
 
 
 def for_testing(method: Method, settings: AccuracySettings) -> Method:

@@ -24,9 +24,8 @@ from harness.measure.bench import Bench
 from harness.measure.memory import measure_memory
 from harness.measure.time import PointFailed, measure_time, warm_up
 from harness.measure.tracker import VirtualOutOfMemory
-from harness.preflight import list_methods, list_workloads, preflight
+from harness.preflight import list_methods, list_workloads, numeric_code, preflight
 from harness.protocol import (
-    HEADLINE,
     At,
     Cell,
     Crashed,
@@ -104,8 +103,13 @@ def run_cell(launch: Launch, send: Send) -> None:
     torch.backends.cudnn.benchmark = False
     torch.backends.cudnn.allow_tf32 = False
     torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.deterministic = cell.deterministic
     workload = registry.make_workload(cell.workload.spec)
     tasks = workload.open(Path(cell.data_root) if cell.data_root else None)
+    if changed := what_changed(cell, tasks):
+        for i in range(len(cell.points)):
+            send(failed(cell, i, registry.Changed(changed)))
+        return
     if cell.measure == "time":
         _run_block(launch, tasks, send)
         return
@@ -136,10 +140,15 @@ def _run_block(launch: Launch, tasks: Tasks, send: Send) -> None:
             send(failed(cell, i, failure))
     done = 0
     while done < settings.rounds and contestants:
-        send(At(None))
         try:
             readings = measure_time(
-                contestants, done, settings.rounds, cell.block, cell.seed, torch.device(cell.device)
+                contestants,
+                done,
+                settings.rounds,
+                cell.block,
+                cell.seed,
+                torch.device(cell.device),
+                starting=lambda point: send(At(point)),
             )
         except PointFailed as end:
             # The point leaves the rotation, and the others take the round again without it.
@@ -151,6 +160,15 @@ def _run_block(launch: Launch, tasks: Tasks, send: Send) -> None:
             send(reading)
         done += 1
         send(Progress(done / settings.rounds, f"round {done} of {settings.rounds}"))
+
+
+def what_changed(cell: Cell, tasks: Tasks) -> str:
+    """What is no longer as the preflight saw it, and so as the cell's id says; empty if nothing is."""
+    if tasks.fingerprint != cell.workload.fingerprint:
+        return f"the data of {cell.workload.spec.name} changed during the run"
+    if numeric_code() != cell.code:
+        return "innerloop itself changed during the run"
+    return ""
 
 
 def make_bench(cell: Cell, point: int, tasks: Tasks) -> Bench:
@@ -175,11 +193,13 @@ def failed(cell: Cell, point: int, failure: Exception) -> Reading:
         status = "oom"
     elif isinstance(failure, Diverged):
         status = "diverged"
+    elif isinstance(failure, registry.Changed):
+        status = "interrupted"  # counts as missing: the same command plans it anew
     else:
         traceback.print_exc()
-    metric = cell.workload.score if cell.measure == "accuracy" else HEADLINE[cell.measure]
-    detail = str(failure) if isinstance(failure, VirtualOutOfMemory | Diverged) else _sentence(failure)
-    return Reading(point, metric, None, "", status=status, detail=detail)
+    own_words = isinstance(failure, VirtualOutOfMemory | Diverged | registry.Changed)
+    detail = str(failure) if own_words else _sentence(failure)
+    return Reading(point, cell.headline, None, "", status=status, detail=detail)
 
 
 def _is_out_of_memory(failure: Exception) -> bool:

@@ -2,6 +2,7 @@
 
 from typing import ClassVar
 
+from harness.core.checks import require_positive
 from harness.core.method import Kind, Method, Order
 from harness.core.objective import Objective, TaskObjectives
 from harness.core.trees import Params
@@ -18,6 +19,10 @@ class FOMAML(Method):
     memory_order: ClassVar[Order] = "constant"
 
     inner_lr: float = 0.1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_positive(self, "inner_lr")
 
     def adapt(self, support: Objective, meta: Params) -> Params:
         return GradientDescent(self.inner_lr).minimise(lambda k: support, meta, self.inner_steps)

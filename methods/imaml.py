@@ -4,6 +4,7 @@ from abc import abstractmethod
 from typing import ClassVar, Literal
 
 from harness.core import trees
+from harness.core.checks import require_at_least, require_positive
 from harness.core.method import Kind, Method, Order
 from harness.core.objective import Objective, Proximal, TaskObjectives
 from harness.core.record import record
@@ -27,6 +28,11 @@ class ImplicitMAML(Method):
     lam: float = 2.0
     cg_steps: int = 5
     cg_tolerance: float = 1e-10
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_positive(self, "lam", "cg_tolerance")
+        require_at_least(self, 1, "cg_steps")
 
     @abstractmethod
     def inner(self) -> InnerOptimiser:
@@ -63,6 +69,10 @@ class ImamlGD(ImplicitMAML):
     optimiser: Literal["gradient-descent", "momentum", "nesterov", "adam"] = "gradient-descent"
     momentum: float = 0.9
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_positive(self, "inner_lr", "momentum")
+
     def inner(self) -> InnerOptimiser:
         match self.optimiser:
             case "gradient-descent":
@@ -76,10 +86,14 @@ class ImamlGD(ImplicitMAML):
 class ImamlHF(ImplicitMAML):
     """iMAML with the Hessian-free inner optimiser: inner steps are Newton steps.
 
-    newton_cg_steps: Hessian products for each search direction (5 in the paper).
+    newton_cg_steps: Hessian products for each search direction, at most (5 in the paper).
     """
 
     newton_cg_steps: int = 5
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_at_least(self, 1, "newton_cg_steps")
 
     def inner(self) -> InnerOptimiser:
         return HessianFree(self.newton_cg_steps)

@@ -5,6 +5,7 @@ from typing import ClassVar
 import torch
 
 from harness.core import trees
+from harness.core.checks import require_at_least, require_positive
 from harness.core.method import Kind, Method, Order
 from harness.core.objective import Objective, Proximal, TaskObjectives
 from harness.core.trees import Params
@@ -23,6 +24,11 @@ class MAML(Method):
 
     inner_lr: float = 0.1
     lam: float = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_positive(self, "inner_lr")
+        require_at_least(self, 0, "lam")
 
     def adapt(self, support: Objective, meta: Params) -> Params:
         inner = Proximal(support, meta, self.lam) if self.lam else support

@@ -3,6 +3,7 @@
 from typing import ClassVar, Literal
 
 from harness.core import trees
+from harness.core.checks import require_at_least, require_positive
 from harness.core.method import Kind, Method, Order
 from harness.core.objective import Objective, TaskObjectives
 from harness.core.outer import Interpolate, Outer
@@ -27,6 +28,11 @@ class Reptile(Method):
     optimiser: Literal["gradient-descent", "adam"] = "gradient-descent"
     batch_size: int = 0
     outer: Outer = Interpolate(rate=1.0)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_positive(self, "inner_lr")
+        require_at_least(self, 0, "batch_size")
 
     def adapt(self, support: Objective, meta: Params) -> Params:
         inner: InnerOptimiser = (

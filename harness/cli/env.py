@@ -8,7 +8,7 @@ import typer
 def env(
     device: Annotated[str, typer.Option(metavar="auto|cpu|cuda", help="Which device to describe.")] = "auto",
 ) -> int:
-    """Print what a run would record of this machine, as JSON."""
+    """Print what a run with a thread for each core would record of this machine, as JSON."""
     import json
 
     from harness import environment

@@ -38,6 +38,10 @@ class Method(ABC):
         super().__init_subclass__(**keywords)
         dataclass(frozen=True, kw_only=True)(cls)
 
+    def __post_init__(self) -> None:
+        if self.inner_steps < 0:
+            raise ValueError(f"inner_steps must not be negative, not {self.inner_steps}")
+
     def meta_parameters(self, initial: Params) -> Params:
         """What is meta-learned, given the model's initial parameters [...] (no task axis): just those."""
         return initial

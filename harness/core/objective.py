@@ -123,16 +123,14 @@ class Objective:
         """
         n = self.shots.per_task
         size = min(size, n)
-        positions = np.arange(step * size, (step + 1) * size)
+        first, last = step * size, (step + 1) * size - 1
+        epochs = range(first // n, last // n + 1)
         index = np.stack(
             [
-                [
-                    generator("minibatch", seed, int(epoch)).permutation(n)[p % n]
-                    for p, epoch in zip(positions, positions // n, strict=True)
-                ]
+                np.concatenate([generator("minibatch", seed, epoch).permutation(n) for epoch in epochs])
                 for seed in self.seeds
             ]
-        )
+        )[:, first % n : first % n + size]
         return replace(self, shots=self.shots.take(torch.from_numpy(index).to(self.shots.inputs.device)))
 
     def _outputs(self, params: Params) -> Tensor:

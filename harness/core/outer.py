@@ -8,6 +8,8 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
+from harness.core.checks import require_positive
+
 
 class Outer(ABC):
     """A rule with its settings. The optimiser's `step()` subtracts what it makes of `.grad`."""
@@ -30,7 +32,11 @@ class Adam(Outer):
     beta2: float = 0.999
     eps: float = 1e-8
 
+    def __post_init__(self) -> None:
+        require_positive(self, "lr", "eps")
+
     def optimiser(self, meta: list[Tensor]) -> Optimizer:
+        # One tensor after another: `foreach` would hold temporaries of all at once, in the peak that we read.
         return torch.optim.Adam(meta, lr=self.lr, betas=(self.beta1, self.beta2), eps=self.eps, foreach=False)
 
 
@@ -40,6 +46,9 @@ class SGD(Outer):
 
     lr: float = 1e-2
     momentum: float = 0.0
+
+    def __post_init__(self) -> None:
+        require_positive(self, "lr")
 
     def optimiser(self, meta: list[Tensor]) -> Optimizer:
         return torch.optim.SGD(meta, lr=self.lr, momentum=self.momentum, foreach=False)
@@ -54,6 +63,9 @@ class Interpolate(Outer):
 
     rate: float = 1.0
     anneal: bool = True
+
+    def __post_init__(self) -> None:
+        require_positive(self, "rate")
 
     def optimiser(self, meta: list[Tensor]) -> Optimizer:
         return torch.optim.SGD(meta, lr=self.rate, foreach=False)

@@ -25,6 +25,10 @@ class Records:
     def mean(self, name: str) -> float:
         return self.total[name] / self.count[name]
 
+    def average(self, name: str) -> float:
+        """The mean, or 0 if nothing of that name was recorded."""
+        return self.mean(name) if name in self.count else 0.0
+
 
 _records: ContextVar[Records | None] = ContextVar("records", default=None)
 

@@ -60,31 +60,28 @@ class Worker:
     since: float = field(default_factory=time.monotonic)
 
     @property
-    def time_allowed_s(self) -> float | None:
-        """For the point at work; where all are, as in a round of `time`, for each of them."""
-        if self.timeout_s is None:
-            return None
-        return self.timeout_s * (len(self.launch.cell.points) if self.at is None else 1)
-
-    @property
     def deadline(self) -> float | None:
-        """When what is at work has had its time."""
-        allowed = self.time_allowed_s
-        return None if allowed is None else self.since + allowed
+        """When the point at work has had its time."""
+        return None if self.timeout_s is None else self.since + self.timeout_s
 
     def kill(self) -> None:
         """End the process and its group at once, native code included."""
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self.process.pid, signal.SIGKILL)  # type: ignore[arg-type]
+        self._kill_group()
         self.process.kill()
         self.close()
 
     def close(self) -> None:
+        """Wait for a process that has said its last word; end it and what it started if need be."""
         self.process.join(GRACE_S)
+        self._kill_group()
         if self.process.is_alive():
             self.process.kill()
             self.process.join(GRACE_S)
         self.connection.close()
+
+    def _kill_group(self) -> None:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.process.pid, signal.SIGKILL)  # type: ignore[arg-type]
 
 
 class LocalExecutor:
@@ -154,7 +151,7 @@ class LocalExecutor:
                 yield self._end(
                     worker,
                     "timeout",
-                    f"no end within {worker.time_allowed_s:g} s; the process was killed",
+                    f"no end within {worker.timeout_s:g} s; the process was killed",
                 )
 
     def _hear(self, worker: Worker) -> Iterator[tuple[Worker, Progress | Ended]]:

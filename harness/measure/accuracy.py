@@ -8,14 +8,16 @@ import torch
 from scipy.special import stdtrit
 from torch import Tensor
 
-from harness.core.record import recording
+from harness.core.record import Records, recording
 from harness.core.trees import Params
 from harness.measure.bench import Bench
+from harness.measure.tracker import LiveStorages
 from harness.protocol import AccuracySettings, Reading, Samples
-from harness.training import Diverged, evaluate, for_testing, train
-from harness.workloads.base import Tasks
+from harness.training import Diverged, evaluate, evaluation_chunk, for_testing, train
+from harness.workloads.base import Split, Tasks
 
-TEST_CHUNK = 30  # tasks adapted at once in a test; fixed, for the last bit depends on it
+UNSOLVED = 1.0  # relative residual of the zero vector
+OFTEN = 0.1  # share of solves
 NEIGHBOUR_CHUNK = 100
 
 
@@ -31,24 +33,27 @@ def measure_accuracy(bench: Bench, progress: Callable[[float, str], None]) -> It
     unit = "fraction" if score == "accuracy" else "loss"
     method = for_testing(bench.method, settings)
 
-    def test(meta: Params) -> Tensor:
+    def test(meta: Params, split: Split = "test", count: int = settings.test_tasks) -> Tensor:
         scores = evaluate(
             method,
             bench.workload,
             bench.model,
             bench.tasks,
             meta,
-            split="test",
+            split=split,
             seed=bench.seed,
-            count=settings.test_tasks,
-            chunk=TEST_CHUNK,
+            count=count,
+            chunk=evaluation_chunk(settings),
             execution=settings.execution,
         )
         if not torch.isfinite(scores).all():
-            raise Diverged(f"the {score} of a test task is not finite")
+            raise Diverged(f"the {score} of a {split} task is not finite")
         return scores
 
     learner = bench.learner(settings.meta_steps)
+    if bench.memory_budget is not None:
+        with LiveStorages(learner.state_tensors(), bench.memory_budget):
+            test(learner.meta, "validation", min(evaluation_chunk(settings), settings.validation_tasks))
     per_task: dict[str, Tensor] = {}
     if settings.untrained:
         progress(0.0, "testing the untrained initialisation")
@@ -81,14 +86,31 @@ def measure_accuracy(bench: Bench, progress: Callable[[float, str], None]) -> It
     for name in records.count:
         detail = f"mean over tasks and meta-steps; largest {records.maximum[name]:.4g}"
         yield Reading(0, name, records.mean(name), "", detail=detail)
+    yield from doubts(records)
     yield Samples({"task": list(range(settings.test_tasks)), **{m: v.tolist() for m, v in per_task.items()}})
 
 
+def doubts(records: Records) -> Iterator[Reading]:
+    """Warnings where a method's linear solver did not do what its name says."""
+    found = []
+    residual, curved = records.average("solver_residual"), records.average("solver_negative_curvature")
+    if residual > UNSOLVED:
+        found.append(
+            f"the linear solver left a mean relative residual of {residual:.2g}, where 1 is no solution at "
+            "all: raise cg_steps or lam before taking this for an implicit gradient"
+        )
+    if curved > OFTEN:
+        found.append(
+            f"{curved:.0%} of the linear solves met negative curvature and stopped there: I + H/lam is not "
+            "positive definite, raise lam"
+        )
+    for repeat, detail in enumerate(found):
+        yield Reading(0, "flag", None, "", repeat=repeat, detail=detail)
+
+
 def half_width(values: Tensor) -> float:
-    """Half the 95% t interval of the mean of `values` [n]; infinite for a single one."""
+    """Half the 95% t interval of the mean of `values` [n], n >= 2."""
     n = len(values)
-    if n < 2:
-        return math.inf
     return float(stdtrit(n - 1, 0.975)) * float(values.std()) / math.sqrt(n)
 
 

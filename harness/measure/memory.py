@@ -1,5 +1,6 @@
 """`memory`: peak of allocated bytes during one meta-step, each reading in a pass of its own."""
 
+import gc
 from collections.abc import Callable, Iterator
 
 import torch
@@ -22,7 +23,7 @@ def measure_memory(bench: Bench) -> Iterator[Reading]:
     learner, batch = bench.learner(total_steps=4), bench.meta_batch()
     learner.step(batch)
     learner.check_finite("one meta-step")
-    resident = [*learner.state_tensors(), *batch.tensors()]
+    resident = [t for t in (*learner.state_tensors(), *batch.tensors()) if t.device.type == bench.device.type]
     baseline = storage_bytes(resident)
 
     def step() -> None:
@@ -30,7 +31,7 @@ def measure_memory(bench: Bench) -> Iterator[Reading]:
 
     how = bench.step_in_words
     if bench.device.type == "cuda":
-        yield from _cuda_peaks(step, bench.device, how)
+        yield from _cuda_peaks(step, bench.device, baseline, how)
     else:
         peak = baseline + allocator_peak(step)
         yield Reading(0, "peak_bytes", peak, "byte", detail=f"CPU allocator through torch.profiler; {how}")
@@ -64,8 +65,13 @@ def allocator_peak(step: Callable[[], None]) -> int:
     return peak
 
 
-def _cuda_peaks(step: Callable[[], None], device: torch.device, how: str) -> Iterator[Reading]:
-    """Peaks of the caching allocator during `step`; the first step has warmed the device up."""
+def _cuda_peaks(step: Callable[[], None], device: torch.device, baseline: int, how: str) -> Iterator[Reading]:
+    """Peaks of the caching allocator during `step`; the first step has warmed the device up.
+
+    What is allocated before it beyond the baseline are library workspaces (cuBLAS takes its from the same
+    allocator): they are part of the peak, and a row of their own.
+    """
+    gc.collect()
     torch.cuda.synchronize(device)
     torch.cuda.empty_cache()
     torch.cuda.reset_peak_memory_stats(device)
@@ -73,6 +79,10 @@ def _cuda_peaks(step: Callable[[], None], device: torch.device, how: str) -> Ite
     step()
     torch.cuda.synchronize(device)
     stats = torch.cuda.memory_stats(device)
+    workspaces = before["allocated_bytes.all.current"] - baseline
+    yield Reading(
+        0, "workspace_bytes", workspaces, "byte", detail="allocated between steps beyond the baseline"
+    )
     disturbed = {
         name: stats[name] - before[name]
         for name in ("num_alloc_retries", "num_ooms")

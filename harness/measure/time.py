@@ -2,7 +2,7 @@
 
 import gc
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -25,7 +25,8 @@ class PointFailed(Exception):
 
 @dataclass(frozen=True)
 class Contestant:
-    """A point that passed its warm-up. Every round times the same step: from the same parameters."""
+    """A point that passed its warm-up. Every round steps from the same parameters; the outer rule's state,
+    which costs the same whatever its values, moves on."""
 
     point: int
     step_in_words: str
@@ -55,11 +56,12 @@ def measure_time(
     block: int,
     seed: int,
     device: torch.device,
+    starting: Callable[[int], None] = lambda point: None,
 ) -> list[Reading]:
     """Round `number` of `rounds`: seconds of one meta-step of every contestant, in random order.
 
     Garbage is collected before and not during; a GPU is synchronised on both sides of a step.
-    Raises PointFailed for the first contestant that raises.
+    `starting` is told each point before its clock runs. Raises PointFailed for the first that raises.
     """
     order = generator("order", seed, block, number).permutation(len(contestants))
     readings = []
@@ -68,6 +70,7 @@ def measure_time(
     try:
         for i in order:
             contestant = contestants[i]
+            starting(contestant.point)
             try:
                 seconds = time_step(contestant, device)
             except Exception as failure:

@@ -1,0 +1,90 @@
+"""Adapters given by path: `path/to/file.py:Class`, with the modules beside the file that it imports."""
+
+import contextlib
+import functools
+import hashlib
+import importlib.util
+import sys
+import traceback
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+
+from harness.errors import UsageError
+
+OWN_PACKAGES = ("harness", "methods", "suites")
+
+
+class LibraryMissing(Exception):
+    """An adapter's library is not installed: its points are skipped, with what to install."""
+
+
+@dataclass(frozen=True)
+class AdapterFile:
+    """A loaded file and the modules of its own folder that it imported."""
+
+    module: ModuleType
+    files: tuple[Path, ...]
+
+
+def load_file(path: Path, where: str) -> AdapterFile:
+    """The adapter file as it now is. Raises UsageError naming the line, or LibraryMissing."""
+    stamp = path.stat()
+    return _load(path, path.resolve(), stamp.st_mtime_ns, stamp.st_size, where)
+
+
+@functools.cache
+def _load(path: Path, place: Path, mtime_ns: int, size: int, where: str) -> AdapterFile:
+    """Cached by the file's time and size: a block makes many methods of one file."""
+    spec = importlib.util.spec_from_file_location(f"innerloop_adapter_{place.stem}", place)
+    assert spec is not None, "a .py file has a loader"
+    assert spec.loader is not None, "a .py file has a loader"
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    before = set(sys.modules)
+    try:
+        with _importable(place.parent):
+            spec.loader.exec_module(module)
+    except Exception as failure:
+        if isinstance(failure, ModuleNotFoundError) and not is_own(failure.name):
+            raise LibraryMissing(f"install '{failure.name}', which {path} imports") from failure
+        frames = traceback.extract_tb(failure.__traceback__)
+        inside = [f.lineno for f in frames if f.filename == str(place)]
+        line = failure.lineno if isinstance(failure, SyntaxError) else (inside or [None])[-1]
+        raise UsageError(
+            f"{where}: {path}, line {line}: {type(failure).__name__}: {failure}; mend the file."
+        ) from failure
+    loaded = [sys.modules[name] for name in set(sys.modules) - before if not is_own(name)]
+    return AdapterFile(module, (place, *sorted(_beside(place, loaded))))
+
+
+def is_own(module: str | None) -> bool:
+    """Whether a module is, or would be if it existed, innerloop's own."""
+    return (module or "").partition(".")[0] in OWN_PACKAGES
+
+
+def hash_files(files: Iterable[Path]) -> str:
+    """16 hexadecimal digits of the SHA-256 of the files' contents, in the order of their names."""
+    digest = hashlib.sha256()
+    for path in sorted(files, key=lambda p: (p.name, str(p))):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+@contextlib.contextmanager
+def _importable(folder: Path) -> Iterator[None]:
+    """Python finds the modules of `folder` inside, as it does for a script."""
+    sys.path.insert(0, str(folder))
+    try:
+        yield
+    finally:
+        sys.path.remove(str(folder))
+
+
+def _beside(place: Path, loaded: Iterable[ModuleType]) -> Iterator[Path]:
+    """The source files of modules in the adapter's folder; an environment inside it is not the adapter's."""
+    for module in loaded:
+        file = Path(getattr(module, "__file__", None) or "/")
+        if file.suffix == ".py" and place.parent in file.parents and "site-packages" not in file.parts:
+            yield file
