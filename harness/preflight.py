@@ -55,8 +55,8 @@ def check_names(methods: tuple[ResolvedMethod, ...]) -> None:
         other = first.setdefault(method.name, method)
         if other.source != method.source:
             raise UsageError(
-                f"{method.spec.where}: '{method.spec.name}' would be '{method.name}' in rows and plots, as is "
-                f"'{other.spec.name}'; rename its class."
+                f"{method.spec.where}: '{method.spec.name}' would be '{method.name}' in rows and plots, "
+                f"as is '{other.spec.name}'; rename its class."
             )
 
 

@@ -1,6 +1,6 @@
 """Parameter dictionaries: `dict[str, Tensor]` whose tensors carry a leading task axis `[T, ...]`."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor
@@ -16,6 +16,11 @@ def leaves(params: Params) -> Params:
 def detach(params: Params) -> Params:
     """The same values without a graph."""
     return {name: p.detach() for name, p in params.items()}
+
+
+def subset(params: Params, names: Iterable[str]) -> Params:
+    """The named entries, in the order of `names`; KeyError if one is missing."""
+    return {name: params[name] for name in names}
 
 
 def combine(function: Callable[..., Tensor], *trees: Params) -> Params:
