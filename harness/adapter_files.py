@@ -6,7 +6,7 @@ import hashlib
 import importlib.util
 import sys
 import traceback
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -14,6 +14,8 @@ from types import ModuleType
 from harness.errors import UsageError
 
 OWN_PACKAGES = ("harness", "methods", "suites")
+_beside_adapters: set[str] = set()
+"""Names of the modules that adapters have imported from their folders; every adapter imports its own."""
 
 
 class LibraryMissing(Exception):
@@ -26,6 +28,8 @@ class AdapterFile:
 
     module: ModuleType
     files: tuple[Path, ...]
+    names: frozenset[str]
+    """Of all these modules."""
 
 
 def load_file(path: Path, where: str) -> AdapterFile:
@@ -37,11 +41,14 @@ def load_file(path: Path, where: str) -> AdapterFile:
 @functools.cache
 def _load(path: Path, place: Path, mtime_ns: int, size: int, where: str) -> AdapterFile:
     """Cached by the file's time and size: a block makes many methods of one file."""
-    spec = importlib.util.spec_from_file_location(f"innerloop_adapter_{place.stem}", place)
+    name = f"innerloop_adapter_{place.stem}_{hashlib.sha256(str(place).encode()).hexdigest()[:8]}"
+    spec = importlib.util.spec_from_file_location(name, place)
     assert spec is not None, "a .py file has a loader"
     assert spec.loader is not None, "a .py file has a loader"
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
+    for other in _beside_adapters & set(sys.modules):
+        del sys.modules[other]
     before = set(sys.modules)
     try:
         with _importable(place.parent):
@@ -55,8 +62,11 @@ def _load(path: Path, place: Path, mtime_ns: int, size: int, where: str) -> Adap
         raise UsageError(
             f"{where}: {path}, line {line}: {type(failure).__name__}: {failure}; mend the file."
         ) from failure
-    loaded = [sys.modules[name] for name in set(sys.modules) - before if not is_own(name)]
-    return AdapterFile(module, (place, *sorted(_beside(place, loaded))))
+    finally:
+        loaded = {other: sys.modules[other] for other in set(sys.modules) - before if not is_own(other)}
+        beside = dict(_beside(place, loaded))
+        _beside_adapters.update(beside)
+    return AdapterFile(module, (place, *sorted(beside.values())), frozenset({spec.name, *beside}))
 
 
 def is_own(module: str | None) -> bool:
@@ -82,9 +92,9 @@ def _importable(folder: Path) -> Iterator[None]:
         sys.path.remove(str(folder))
 
 
-def _beside(place: Path, loaded: Iterable[ModuleType]) -> Iterator[Path]:
+def _beside(place: Path, loaded: Mapping[str, ModuleType]) -> Iterator[tuple[str, Path]]:
     """The source files of modules in the adapter's folder; an environment inside it is not the adapter's."""
-    for module in loaded:
+    for name, module in loaded.items():
         file = Path(getattr(module, "__file__", None) or "/")
         if file.suffix == ".py" and place.parent in file.parents and "site-packages" not in file.parts:
-            yield file
+            yield name, file

@@ -98,11 +98,13 @@ def workload_class(name: str) -> type[Workload]:
 
 def source_of(spec: MethodSpec, cls: type[Method]) -> str:
     """Hash of the adapter's file, of those that its base classes come from, and of its modules beside it."""
-    files = {
-        Path(str(sys.modules[base.__module__].__file__)) for base in cls.__mro__ if issubclass(base, Method)
-    }
+    modules = {base.__module__ for base in cls.__mro__ if issubclass(base, Method)}
+    files: set[Path] = set()
     if is_path(spec.name):
-        files.update(load_file(Path(spec.name.rpartition(":")[0]), spec.where).files)
+        adapter = load_file(Path(spec.name.rpartition(":")[0]), spec.where)
+        files.update(adapter.files)
+        modules -= adapter.names
+    files.update(Path(str(sys.modules[module].__file__)) for module in modules)
     return hash_files(files)
 
 

@@ -155,7 +155,7 @@ class RunFolder:
         return self.manifest_path.is_file() or self.rows_path.is_file()
 
     def cell_folder(self, cell_id: str) -> Path:
-        """The cell's own folder (parts, log, samples, checkpoints), made on first use."""
+        """The cell's own folder (log, per-task values), made on first use."""
         path = self.cells_path / cell_id
         path.mkdir(parents=True, exist_ok=True)
         return path
@@ -335,7 +335,8 @@ class RunFolder:
 
 
 def find_run(text: str) -> Path:
-    """What a RUN argument means: a path, or the name (or its unique beginning) of a run in `results/`."""
+    """What a RUN argument means: a path, the name (or its unique beginning) of a run in `results/`, or the
+    name of a suite, for the run of it that was last at work."""
     path = Path(text)
     if path.is_dir() and RunFolder(path).is_run():
         return path
@@ -345,6 +346,8 @@ def find_run(text: str) -> Path:
     matches = [name for name in runs if text and name.startswith(text)]
     if len(matches) == 1:
         return runs[matches[0]]
+    if matches and all(name.rpartition("-")[0] == text for name in matches):
+        return max((runs[name] for name in matches), key=lambda run: run.stat().st_mtime_ns)
     if matches:
         raise UsageError(
             f"run '{text}' is not unique: it may be {' or '.join(matches)}; give more of its name."

@@ -107,7 +107,7 @@ def run_cell(launch: Launch, send: Send) -> None:
     workload = registry.make_workload(cell.workload.spec)
     tasks = workload.open(Path(cell.data_root) if cell.data_root else None)
     if changed := what_changed(cell, tasks):
-        for i in range(len(cell.points)):
+        for i in set(range(len(cell.points))) - launch.without:
             send(failed(cell, i, registry.Changed(changed)))
         return
     if cell.measure == "time":

@@ -315,7 +315,9 @@ def test_a_run_is_found_by_path_by_name_and_by_its_unique_beginning(
     assert find_run("elsewhere") == Path("elsewhere")
     assert find_run("quick-0a1b") == find_run("quick-0") == Path("results/quick-0a1b")
     with pytest.raises(UsageError, match="quick-0a1b or quick-9f00"):
-        find_run("quick")
+        find_run("quic")
+    os.utime("results/quick-0a1b", (2e9, 2e9))
+    assert find_run("quick") == Path("results/quick-0a1b")  # the run of that suite last at work
     with pytest.raises(UsageError, match="did you mean 'memory-77aa'"):
         find_run("memry-77aa")
 

@@ -32,6 +32,9 @@ def show_run(path: Path | str | RunFolder) -> list[RenderableType]:
         title = f"{'Loss' if loss else 'Accuracy, %,'} on fresh test tasks: {workload}"
         grid = _grid(part, "mean", _loss if loss else _percent)
         shown.append(_section(title, grid, [*_about_accuracy(part, loss), *_about_points(part, "mean")]))
+        if len(untrained := part.dropna(subset="untrained")):
+            floor = _grid(untrained, "untrained", _untrained_loss if loss else _untrained_percent)
+            shown.append(_section("The same adaptation from the untrained initialisation", floor, []))
     for workload, part in memory.groupby("workload"):
         grid = _grid(part, "peak_bytes", lambda point: f"{point.peak_bytes / MIB:.1f}")
         growth = sorted(memory_growth(part), key=lambda g: (method_order(g.method), g.method_label))
@@ -44,6 +47,9 @@ def show_run(path: Path | str | RunFolder) -> list[RenderableType]:
     failed = failures(frame)
     if not failed.empty:
         shown.append(_section("Failed and skipped", failure_table(failed), []))
+    flags = frame[frame.metric == "flag"]
+    if not flags.empty:
+        shown.append(_section("Flags: read these numbers with care", flag_table(flags), []))
     if frame.empty:
         shown.append(Text("No cell of the plan has finished yet."))
     return shown
@@ -56,22 +62,21 @@ def header(folder: RunFolder) -> Text:
     finished = [c for c in folder.finished().values() if c.cell_id in planned and not c.interrupted]
     facts = [
         f"{len(finished)} of {len(planned)} cells finished",
-        _fact(environment, "device_name", "device"),
-        f"{threads} threads" if (threads := _fact(environment, "threads", "num_threads")) else "",
-        f"torch {torch}" if (torch := _fact(environment, "torch", "torch_version")) else "",
+        _fact(environment, "device_name"),
+        _counted(threads, "thread") if (threads := _fact(environment, "threads")) else "",
+        f"torch {torch}" if (torch := _fact(environment, "torch")) else "",
     ]
-    suite = str(manifest.get("suite", folder.path.name))
-    return Text.assemble((suite, "bold"), "".join(f" · {fact}" for fact in facts if fact), "\n")
+    run = str(manifest.get("run_id", folder.path.name))
+    return Text.assemble((run, "bold"), "".join(f" · {fact}" for fact in facts if fact), "\n")
 
 
-def _fact(environment: dict[str, Any], *names: str) -> str:
-    """The first of these names in the environment or in one of its sections; empty where there is none."""
-    places = [environment, *(section for section in environment.values() if isinstance(section, dict))]
-    for name in names:
-        for place in places:
-            if isinstance(place.get(name), str | int):
-                return str(place[name])
-    return ""
+def _fact(environment: dict[str, Any], name: str) -> str:
+    """What the environment says under this name; empty where it says nothing."""
+    return str(environment.get(name, ""))
+
+
+def _counted(number: Any, thing: str) -> str:
+    return f"{number} {thing}" if str(number) == "1" else f"{number} {thing}s"
 
 
 def _section(title: str, table: Table, notes: list[str]) -> Group:
@@ -122,6 +127,18 @@ def failure_table(failed: pd.DataFrame) -> Table:
     return table
 
 
+def flag_table(flags: pd.DataFrame) -> Table:
+    """What the instruments warn of, point by point."""
+    table = _table()
+    for name in ("measure", "method", "inner steps"):
+        table.add_column(name, overflow="fold", min_width=8)
+    table.add_column("warning", overflow="fold", ratio=1)
+    keys = ["measure", "method_label", "inner_steps", "detail"]
+    for key, _ in flags.groupby(keys, sort=False):
+        table.add_row(*(Text(str(part)) for part in key))
+    return table
+
+
 def _table() -> Table:
     return Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
 
@@ -134,6 +151,14 @@ def _percent(point: Any) -> str:
 def _loss(point: Any) -> str:
     half = (point.high - point.low) / 2
     return f"{point.mean:.3g}" + (f" ±{half:.2g}" if pd.notna(half) else "")
+
+
+def _untrained_percent(point: Any) -> str:
+    return f"{100 * point.untrained:.1f}"
+
+
+def _untrained_loss(point: Any) -> str:
+    return f"{point.untrained:.3g}"
 
 
 def _milliseconds(point: Any) -> str:
@@ -177,4 +202,5 @@ def _about_time(part: pd.DataFrame) -> list[str]:
     rounds, blocks = part.rounds.max(), part.blocks.max()
     if not rounds:
         return []
-    return [f"Median of {rounds} rounds in {blocks} blocks, ± half of its bootstrap 95% interval."]
+    counted = f"{_counted(rounds, 'round')} in {_counted(blocks, 'block')}"
+    return [f"Median of {counted}, ± half of its bootstrap 95% interval."]

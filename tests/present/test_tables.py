@@ -22,10 +22,8 @@ def test_nothing_is_cut_off(tmp_path: Path, width: int) -> None:
     text = shown(write_run(tmp_path / "run", whole_run(), unfinished=2), width)
     assert "…" not in text
     assert all(len(line) <= width for line in text.splitlines())
-    lines = {line.split()[0]: line for line in text.splitlines() if line.strip()}
-    assert lines["quick"].startswith(
-        "quick · 74 of 76 cells finished · Example CPU · 2 threads · torch 2.12.0"
-    )
+    facts = "74 of 76 cells finished · Example CPU · 2 threads · torch 2.12.0"
+    assert facts in " ".join(text.split())
     assert "Accuracy, %, on fresh test tasks: glyphs[shots=1,ways=20]" in text
     assert "needs 474 MiB, the budget is 400 MiB" in text
 
