@@ -119,17 +119,18 @@ def test_a_timeout_ends_blocking_code_and_what_it_started(executor: LocalExecuto
     until(lambda: not living_in_group(worker.process.pid), "the whole group is gone", 10)
 
 
-def test_the_time_allowed_is_that_of_a_point_and_in_a_round_of_all(
-    executor: LocalExecutor, tmp_path: Path
-) -> None:
+def test_the_clock_of_a_point_starts_when_it_does(executor: LocalExecutor, tmp_path: Path) -> None:
     cell = plan_of(executor, tmp_path, measure="time").cells[0]
     worker = executor.start(Launch(cell), tmp_path / "log", 30.0)
-    assert len(cell.points) == 2
-    worker.at = 1
-    assert worker.time_allowed_s == 30.0
-    worker.at = None
-    assert worker.time_allowed_s == 60.0
-    assert end_of(executor).how == "done"
+    deadlines = []
+    while worker in executor.workers:
+        for _ in executor.wait(0.01):
+            pass
+        deadlines.append((worker.at, worker.deadline))
+    assert {at for at, _ in deadlines} >= {None, 0}
+    assert all(deadline is not None for _, deadline in deadlines)
+    assert deadlines[-1][1] > deadlines[0][1]  # type: ignore[operator]
+    assert deadlines[-1][1] == worker.since + 30.0
 
 
 def test_leaving_the_executor_ends_its_workers(tmp_path: Path) -> None:

@@ -10,7 +10,8 @@ from harness import registry
 from harness.core.method import Method
 from harness.errors import UsageError
 from harness.protocol import MethodSpec, WorkloadSpec
-from harness.registry import LibraryMissing, kebab, load_method, make_method, make_workload, resolve_method
+from harness.adapter_files import LibraryMissing
+from harness.registry import kebab, load_method, make_method, make_workload, resolve_method
 from methods import BUILT_IN
 
 ADAPTER = '''"""First-order MAML with a step size that halves."""
@@ -183,7 +184,8 @@ def test_an_edited_file_changes_the_source_and_is_what_runs(tmp_path: Path) -> N
 
 
 def test_a_built_in_methods_source_is_of_its_base_classes_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    _, cls = load_method("imaml-gd", "here")
+    spec = MethodSpec("imaml-gd", {}, {}, "here")
+    _, cls = load_method(spec.name, spec.where)
     seen: set[str] = set()
 
     def remember(files: Any) -> str:
@@ -191,7 +193,7 @@ def test_a_built_in_methods_source_is_of_its_base_classes_too(monkeypatch: pytes
         return ""
 
     monkeypatch.setattr(registry, "hash_files", remember)
-    registry.source_of(cls)
+    registry.source_of(spec, cls)
     assert seen == {"imaml.py", "method.py"}
 
 

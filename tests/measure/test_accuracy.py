@@ -1,5 +1,4 @@
 import dataclasses
-import math
 from typing import Any
 
 import numpy as np
@@ -63,10 +62,6 @@ def test_half_width_is_that_of_students_interval(n: int) -> None:
     sample = np.random.default_rng(n).normal(3.0, 2.0, n)
     low, high = stats.t.interval(0.95, n - 1, loc=sample.mean(), scale=stats.sem(sample))
     assert half_width(torch.from_numpy(sample)) == pytest.approx((high - low) / 2, rel=1e-10)
-
-
-def test_half_width_of_a_single_task_is_infinite() -> None:
-    assert half_width(torch.ones(1, dtype=torch.float64)) == math.inf
 
 
 class Fixed(Tasks):
