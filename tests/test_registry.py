@@ -7,11 +7,12 @@ import pytest
 from problems import linear, parameters, relative_error
 
 from harness import registry
+from harness.adapter_files import LibraryMissing
 from harness.core.method import Method
 from harness.errors import UsageError
-from harness.protocol import MethodSpec, WorkloadSpec
-from harness.adapter_files import LibraryMissing
-from harness.registry import kebab, load_method, make_method, make_workload, resolve_method
+from harness.preflight import check_names
+from harness.protocol import MethodSpec, ResolvedMethod, WorkloadSpec
+from harness.registry import Changed, kebab, load_method, make_method, make_workload, resolve_method
 from methods import BUILT_IN
 
 ADAPTER = '''"""First-order MAML with a step size that halves."""
@@ -155,8 +156,13 @@ def test_a_method_that_lacks_a_part_of_the_contract_is_told_which(tmp_path: Path
         ("import math\n\n\nx = math.sqrt(-1)\n", r"line 4: ValueError: .*; mend the file"),
         ("def f():\n    return 1 / 0\n\nf()\n", r"line 2: ZeroDivisionError"),
         ("from harness import Metod\n", r"line 1: ImportError: cannot import name 'Metod'"),
+        ("import math\nimport harness.xyz\n", r"line 2: ModuleNotFoundError: No module named 'harness\.xyz'"),
+        (
+            "from methods.mamal import MAML\n",
+            r"line 1: ModuleNotFoundError: No module named 'methods\.mamal'",
+        ),
     ],
-    ids=["syntax", "exception", "in a function", "wrong name"],
+    ids=["syntax", "exception", "in a function", "wrong name", "own module", "own method"],
 )
 def test_a_file_that_fails_to_load_is_an_error_with_its_line(tmp_path: Path, text: str, said: str) -> None:
     with pytest.raises(UsageError, match=rf"--method: .*mine\.py, {said}"):
@@ -181,6 +187,158 @@ def test_an_edited_file_changes_the_source_and_is_what_runs(tmp_path: Path) -> N
     second = resolve_method(spec, 1)
     assert second.source != first.source
     assert second.settings["inner_lr"] == 0.5
+
+
+def test_an_adapter_that_is_no_longer_the_resolved_one_makes_no_method(tmp_path: Path) -> None:
+    spec = MethodSpec(f"{write(tmp_path, ADAPTER)}:HalvingFOMAML", {}, {}, "here")
+    resolved = resolve_method(spec, 1)
+    make_method(resolved, 1)
+    write(tmp_path, ADAPTER + "# edited\n")
+    with pytest.raises(Changed, match="the source of halving-fomaml changed during the run"):
+        make_method(resolved, 1)
+    make_method(resolve_method(spec, 1), 1)
+
+
+# --- modules beside an adapter ----------------------------------------------------------------------------
+
+HELPED = ADAPTER.replace(
+    "from harness import", "from shrinking import FACTOR\n\nfrom harness import"
+).replace("2**k", "FACTOR**k")
+
+
+def helped(folder: Path, factor: float, file: str = "mine.py", **settings: Any) -> ResolvedMethod:
+    """An adapter that has its factor from the module beside it."""
+    folder.mkdir(exist_ok=True)
+    write(folder, f"FACTOR = {factor}\n", "shrinking.py")
+    name = f"{write(folder, HELPED, file)}:HalvingFOMAML"
+    return resolve_method(MethodSpec(name, settings, {}, f"suite: {settings}"), 2)
+
+
+def factor_of(resolved: ResolvedMethod) -> float:
+    """The factor by which the second step is smaller than it would be at 1."""
+    method = make_method(resolved, 2)
+    return float(sys.modules[type(method).__module__].FACTOR)
+
+
+def test_an_adapter_may_import_the_modules_beside_it_and_they_are_part_of_its_source(tmp_path: Path) -> None:
+    path_before = list(sys.path)
+    first = helped(tmp_path, 2.0)
+    assert factor_of(first) == 2.0
+    assert sys.path == path_before
+    assert helped(tmp_path, 2.0).source == first.source
+    assert helped(tmp_path, 2.5).source != first.source
+    with pytest.raises(Changed):
+        make_method(first, 2)
+
+
+def test_adapters_of_two_folders_have_each_the_module_beside_it(tmp_path: Path) -> None:
+    one, two = helped(tmp_path / "one", 2.0), helped(tmp_path / "two", 3.0)
+    assert one.source != two.source
+    for _ in range(2):
+        assert (factor_of(one), factor_of(two)) == (2.0, 3.0)
+
+
+def test_adapters_of_one_folder_share_a_module_and_it_is_of_both_sources(tmp_path: Path) -> None:
+    """A worker that loads the second alone must find the source that the preflight found."""
+    first = [helped(tmp_path, 2.0, file) for file in ("a.py", "b.py")]
+    second = [helped(tmp_path, 2.5, file) for file in ("a.py", "b.py")]
+    assert all(old.source != new.source for old, new in zip(first, second, strict=True))
+
+
+def test_a_base_class_may_stand_beside_the_adapter(tmp_path: Path) -> None:
+    write(tmp_path, ADAPTER, "base.py")
+    text = "from base import HalvingFOMAML\n\nclass Mine(HalvingFOMAML):\n    inner_lr: float = 0.7\n"
+    spec = MethodSpec(f"{write(tmp_path, text)}:Mine", {}, {}, "here")
+    resolved = resolve_method(spec, 1)
+    assert resolved.settings["inner_lr"] == 0.7
+    helped(tmp_path / "other", 2.0)
+    make_method(resolved, 1)
+    write(tmp_path, ADAPTER + "# edited\n", "base.py")
+    assert resolve_method(spec, 1).source != resolved.source
+
+
+def test_a_library_that_a_module_beside_the_adapter_lacks_is_missing_too(tmp_path: Path) -> None:
+    write(tmp_path, "import a_library_that_nobody_has\n", "shrinking.py")
+    with pytest.raises(LibraryMissing, match="install 'a_library_that_nobody_has'"):
+        load_method(f"{write(tmp_path, HELPED)}:HalvingFOMAML", "--method")
+
+
+# --- one name, one source ---------------------------------------------------------------------------------
+
+
+def resolve_path(folder: Path, text: str, cls: str, file: str = "mine.py", **settings: Any) -> ResolvedMethod:
+    folder.mkdir(exist_ok=True)
+    return resolve_method(MethodSpec(f"{write(folder, text, file)}:{cls}", settings, {}, "--method"), 1)
+
+
+def test_two_methods_of_one_name_from_different_sources_are_refused(tmp_path: Path) -> None:
+    one = resolve_path(tmp_path / "one", ADAPTER, "HalvingFOMAML")
+    two = resolve_path(tmp_path / "two", ADAPTER + "# other\n", "HalvingFOMAML")
+    with pytest.raises(UsageError) as refusal:
+        check_names((one, two))
+    assert str(refusal.value) == (
+        f"--method: '{two.spec.name}' would be 'halving-fomaml' in rows and plots, as is '{one.spec.name}'; "
+        "rename its class."
+    )
+
+
+def test_a_changed_copy_of_a_built_in_is_refused_beside_it(tmp_path: Path) -> None:
+    text = Path(str(sys.modules[load_method("maml", "here")[1].__module__].__file__)).read_text()
+    copy = resolve_path(tmp_path, text + "# mine\n", "MAML")
+    maml = resolve_method(MethodSpec("maml", {}, {}, "suite"), 1)
+    for both in ((maml, copy), (copy, maml)):
+        with pytest.raises(
+            UsageError, match=r"would be 'maml' in rows and plots, as is .*; rename its class"
+        ):
+            check_names(both)
+    check_names((copy,))
+
+
+def test_one_source_with_different_settings_is_one_name(tmp_path: Path) -> None:
+    """Also where the settings are part of the key that asked for it."""
+    one, two = helped(tmp_path, 2.0, inner_lr=0.1), helped(tmp_path, 2.0, inner_lr=0.2)
+    assert one.spec.where != two.spec.where
+    check_names((one, two))
+    built_in = [resolve_method(MethodSpec("maml", {"inner_lr": lr}, {}, "suite"), 1) for lr in (0.1, 0.2)]
+    check_names(tuple(built_in))
+
+
+# --- settings that make no sense --------------------------------------------------------------------------
+
+SENSELESS = [
+    *((name, "inner_lr", value) for name in BUILT_IN if name != "imaml-hf" for value in (0.0, -0.1)),
+    *((name, "lam", value) for name in ("imaml-gd", "imaml-hf") for value in (0.0, -1.0)),
+    *((name, "cg_steps", value) for name in ("imaml-gd", "imaml-hf") for value in (0, -1)),
+    *((name, "cg_tolerance", 0.0) for name in ("imaml-gd", "imaml-hf")),
+    ("imaml-gd", "momentum", 0.0),
+    ("imaml-hf", "newton_cg_steps", 0),
+    ("imaml-hf", "newton_cg_steps", -1),
+    ("maml", "lam", -0.5),
+    ("reptile", "batch_size", -1),
+    *((name, "inner_lr", float(bad)) for name in BUILT_IN if name != "imaml-hf" for bad in ("nan", "inf")),
+    *((name, "lam", float(bad)) for name in ("imaml-gd", "imaml-hf") for bad in ("nan", "inf")),
+]
+
+
+@pytest.mark.parametrize(("name", "setting", "value"), SENSELESS)
+def test_a_setting_that_makes_no_sense_is_refused(name: str, setting: str, value: float) -> None:
+    with pytest.raises(UsageError, match=rf"^suite: {setting} must be (above|at least) \d, not {value}\.$"):
+        resolve_method(MethodSpec(name, {setting: value}, {}, "suite"), 1)
+
+
+@pytest.mark.parametrize("value", [0.0, -0.1, float("nan"), float("inf")])
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_an_outer_rate_that_makes_no_sense_is_refused(name: str, value: float) -> None:
+    rate = "rate" if name == "reptile" else "lr"
+    with pytest.raises(UsageError, match=rf"^suite: outer: {rate} must be above 0, not {value}\.$"):
+        resolve_method(MethodSpec(name, {"outer": {rate: value}}, {}, "suite"), 1)
+    with pytest.raises(UsageError, match=rf"^suite: outer: lr must be above 0, not {value}\.$"):
+        resolve_method(MethodSpec(name, {"outer": {"rule": "sgd", "lr": value}}, {}, "suite"), 1)
+
+
+@pytest.mark.parametrize(("name", "settings"), [("maml", {"lam": 0.0}), ("reptile", {"batch_size": 0})])
+def test_a_zero_that_switches_something_off_is_fine(name: str, settings: dict[str, Any]) -> None:
+    assert resolve_method(MethodSpec(name, settings, {}, "suite"), 1).settings.items() >= settings.items()
 
 
 def test_a_built_in_methods_source_is_of_its_base_classes_too(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -489,7 +489,7 @@ def test_a_point_that_ends_its_process_leaves_the_block_and_the_others_start_aga
     assert all(r.detail == "signal SIGSEGV" for r in run.rows() if r.status == "error")
 
 
-def test_a_death_with_all_points_at_work_is_every_ones_and_earlier_failures_keep_their_reason(
+def test_a_death_before_any_point_is_at_work_is_every_ones_and_earlier_failures_keep_their_reason(
     tmp_path: Path,
 ) -> None:
     class Dying(FakeExecutor):

@@ -33,6 +33,7 @@ from harness.core.objective import (
     half_squared_error,
     squared_error,
 )
+from harness.core.seeds import generator
 from harness.core.trees import Params
 from harness.measure.tracker import LiveStorages
 from harness.workloads.models import MLP, Conv4
@@ -298,6 +299,19 @@ def test_minibatches_cover_every_epoch_once_in_a_new_order(size: int) -> None:
 def test_minibatches_straddle_epochs_where_the_size_does_not_divide_the_shots() -> None:
     (seen,) = drawn(labelled_by_position(1, 10), 4, *range(5))
     assert sorted(seen[:10]) == sorted(seen[10:]) == list(range(10))
+
+
+@pytest.mark.parametrize(("shots", "size"), [(10, 1), (10, 4), (10, 7), (10, 10), (3, 2), (1, 1)])
+def test_a_minibatch_is_position_by_position_that_of_its_epochs_permutation(shots: int, size: int) -> None:
+    """Position p of all that a task ever sees is element p % n of the permutation of epoch p // n."""
+    objective = labelled_by_position(2, shots)
+    for step in range(25):
+        positions = range(step * size, (step + 1) * size)
+        expected = [
+            [int(generator("minibatch", seed, p // shots).permutation(shots)[p % shots]) for p in positions]
+            for seed in objective.seeds
+        ]
+        assert drawn(objective, size, step) == expected
 
 
 def test_a_minibatch_is_a_pure_function_of_the_episodes_seed_and_the_step() -> None:

@@ -1,5 +1,5 @@
 import dataclasses
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -11,10 +11,12 @@ from harness.core import trees
 from harness.core.episodes import Shots, TaskBatch
 from harness.core.objective import task_objectives
 from harness.core.outer import Adam
-from harness.measure.accuracy import half_width, measure_accuracy, neighbour_accuracy
+from harness.core.record import Records
+from harness.measure.accuracy import doubts, half_width, measure_accuracy, neighbour_accuracy
 from harness.measure.bench import Bench
+from harness.measure.tracker import VirtualOutOfMemory
 from harness.protocol import AccuracySettings, Reading, Samples
-from harness.training import Diverged, evaluate
+from harness.training import Diverged, evaluate, evaluation_chunk
 from harness.workloads.base import Split, Tasks, Workload
 from harness.workloads.glyphs import Glyphs
 from harness.workloads.sinusoid import Sinusoid
@@ -28,7 +30,13 @@ FAST = make(FOMAML, inner_steps=1, inner_lr=0.1, outer=Adam(lr=1e-2))
 LETTERS = Glyphs(ways=2, shots=1, queries=5, filters=8)
 
 
-def bench(workload: Workload, method: Any, settings: AccuracySettings = QUICK, device: str = "cpu") -> Bench:
+def bench(
+    workload: Workload,
+    method: Any,
+    settings: AccuracySettings = QUICK,
+    device: str = "cpu",
+    memory_budget: int | None = None,
+) -> Bench:
     return Bench(
         method=method,
         workload=workload,
@@ -37,7 +45,7 @@ def bench(workload: Workload, method: Any, settings: AccuracySettings = QUICK, d
         settings=settings,
         seed=0,
         device=torch.device(device),
-        memory_budget=None,
+        memory_budget=memory_budget,
     )
 
 
@@ -206,6 +214,102 @@ def test_evaluation_takes_every_task_once_whatever_the_chunk(workload: Workload)
             (objectives.query.predict(phi).argmax(-1) == objectives.query.shots.targets).double().mean(1)
         )
     torch.testing.assert_close(whole[4:5], expected.detach(), rtol=1e-4, atol=1e-6)
+
+
+# --- the memory budget ------------------------------------------------------------------------------------
+
+ONE_TASK = QUICK.model_copy(update={"meta_batch_size": 1, "meta_steps": 2, "validation_tasks": 40})
+ENOUGH_FOR_ONE = 300_000  # bytes; 30 tasks have twice as many in their adapted parameters and gradients
+
+
+def test_the_budget_covers_the_evaluation_too() -> None:
+    method = make(FOMAML, inner_steps=1, inner_lr=0.01)
+    small = bench(Sinusoid(), method, ONE_TASK, memory_budget=ENOUGH_FOR_ONE)
+    small.check_budget()  # a meta-step of one task fits
+    with pytest.raises(VirtualOutOfMemory, match="exceed the virtual budget of 300,000"):
+        run(small)
+
+
+def test_a_task_chunk_makes_the_evaluation_fit_the_budget() -> None:
+    method = make(FOMAML, inner_steps=1, inner_lr=0.01)
+    chunked = ONE_TASK.model_copy(update={"task_chunk": 1})
+    readings, _ = run(bench(Sinusoid(), method, chunked, memory_budget=ENOUGH_FOR_ONE))
+    assert readings["loss", 0].value is not None
+    assert (evaluation_chunk(chunked), evaluation_chunk(ONE_TASK)) == (1, 30)
+
+
+class Counting(Sinusoid):
+    """Sines that write down how many episodes of which split are asked for at once."""
+
+    asked: ClassVar[set[tuple[str, int]]] = set()
+
+    def open(self, data_root: Any) -> Tasks:
+        inside, asked = super().open(data_root), self.asked
+
+        class Counted(Tasks):
+            fingerprint = inside.fingerprint
+
+            def sample(self, split: Split, seed: int, start: int, count: int) -> TaskBatch:
+                asked.add((split, count))
+                return inside.sample(split, seed, start, count)
+
+        return Counted()
+
+
+@pytest.mark.parametrize(("task_chunk", "at_once"), [(4, 4), (None, 30)])
+def test_evaluation_takes_as_many_tasks_at_once_as_the_task_chunk(
+    task_chunk: int | None, at_once: int
+) -> None:
+    Counting.asked.clear()
+    settings = QUICK.model_copy(
+        update={"meta_steps": 1, "task_chunk": task_chunk, "validation_tasks": 60, "test_tasks": 60}
+    )
+    run(bench(Counting(), make(FOMAML, inner_steps=1, inner_lr=0.01), settings))
+    assert Counting.asked == {("train", 4), ("validation", at_once), ("test", at_once)}
+
+
+# --- doubts -----------------------------------------------------------------------------------------------
+
+
+def flags(residuals: list[float], curved: list[float]) -> list[Reading]:
+    records = Records()
+    for name, recorded in (("solver_residual", residuals), ("solver_negative_curvature", curved)):
+        if recorded:
+            records.add(name, torch.tensor(recorded, dtype=torch.float64))
+    return list(doubts(records))
+
+
+@pytest.mark.parametrize(
+    ("residuals", "curved"),
+    [
+        ([], []),
+        ([0.3, 1e-8], []),
+        ([1.0, 1.0], [0.0] * 4),
+        ([1.5, 0.4], [0.0] * 9 + [1.0]),
+    ],
+    ids=["nothing recorded", "solved", "at the bounds", "one task beyond"],
+)
+def test_a_solver_that_solves_raises_no_doubt(residuals: list[float], curved: list[float]) -> None:
+    assert flags(residuals, curved) == []
+
+
+@pytest.mark.parametrize(
+    ("residuals", "curved", "said"),
+    [
+        ([3.0, 1.0], [0.0], ["mean relative residual of 2, where 1 is no solution at all: raise cg_steps"]),
+        ([0.5], [0.0] * 4 + [1.0], ["20% of the linear solves met negative curvature"]),
+        ([1.1], [1.0], ["mean relative residual of 1.1", "100% of the linear solves"]),
+    ],
+    ids=["unsolved", "curved", "both"],
+)
+def test_a_solver_that_does_not_solve_is_flagged(
+    residuals: list[float], curved: list[float], said: list[str]
+) -> None:
+    found = flags(residuals, curved)
+    assert [(r.metric, r.value, r.status, r.repeat) for r in found] == [
+        ("flag", None, "ok", i) for i in range(len(said))
+    ]
+    assert all(text in r.detail for text, r in zip(said, found, strict=True))
 
 
 @pytest.mark.gpu

@@ -74,8 +74,9 @@ def test_one_meta_step_on_one_task_goes_the_rates_share_of_the_way_to_phi(rate: 
         seed=0,
         device=torch.device("cpu"),
         total_steps=10,
-        dtype=torch.float64,
     )
+    for p in learner.meta.values():
+        p.data = p.data.double()
     theta = learner.meta["layer0.weight"].clone()
     phi = unrolled_iterate(batch.support.and_then(batch.query), theta.unsqueeze(0).mT, 0.3, 5)[0].mT
     learner.step(batch)
