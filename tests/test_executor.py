@@ -130,9 +130,9 @@ def test_the_clock_starts_anew_in_every_round(executor: LocalExecutor, tmp_path:
 
 
 def test_what_a_cell_started_does_not_outlive_it(executor: LocalExecutor, tmp_path: Path) -> None:
-    worker, end = trouble(executor, tmp_path, "os.system('sleep 61 &')")
+    worker, end = trouble(executor, tmp_path, "os.system('sleep 61 & echo began')")
     assert end == Ended("done")
-    assert (tmp_path / "log").exists()
+    assert "began" in (tmp_path / "log").read_text()
     until(lambda: not living_in_group(worker.process.pid), "the whole group is gone", 10)
 
 

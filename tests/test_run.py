@@ -4,11 +4,13 @@ import re
 import shutil
 import signal
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
+import torch
 from runs import (
     Notes,
     assert_complete,
@@ -30,10 +32,11 @@ from harness.cli.app import call
 from harness.errors import UsageError
 from harness.executors.local import Ended, LocalExecutor, Worker
 from harness.plan import make_plan
-from harness.protocol import Launch, Reading
-from harness.run import Options, Result, execute
+from harness.protocol import Cell, Launch, Message, Reading
+from harness.run import Options, Outcome, Result, execute
 from harness.store import RunFolder, StoreError, load_frame
 from harness.suite import Overrides, load_suite
+from harness.worker import run_cell
 
 Folder = Callable[[str], Path]
 
@@ -131,6 +134,45 @@ def test_a_dry_run_says_what_is_missing_and_writes_nothing(whole: tuple[Path, Re
     assert len(notes.todo) == 2 + 2 + 2  # memory and accuracy at 3, and the blocks, which hold all points
 
 
+def test_a_folder_of_another_plan_is_refused_and_stays_as_it_is(
+    whole: tuple[Path, Result], capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, result = whole
+    before = contents(result.folder)
+    with pytest.raises(
+        UsageError, match=rf"holds the run {result.plan.run_id}, .*; name another folder with"
+    ):
+        run_here(path / "tiny.toml", result.folder, settings=["inner_steps=1,2,3"])
+    other = write_suite(path, measures=["memory"], name="other")
+    assert call(["run", str(other), "--out", str(result.folder)]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+    assert contents(result.folder) == before
+
+
+def contents(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_folder_that_cannot_be_written_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    suite, out = write_suite(tmp_path, measures=["memory"]), tmp_path / "run"
+    out.mkdir()
+    opened = os.open
+
+    def refuse(path: Any, flags: int, mode: int = 0o777, **more: Any) -> int:
+        if Path(path).parent == out:
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
+        return opened(path, flags, mode, **more)
+
+    monkeypatch.setattr(os, "open", refuse)
+    assert call(["run", str(suite), "--out", str(out)]) == 2
+    assert capsys.readouterr().err == (
+        f"innerloop: {out} cannot be written (Read-only file system); name another folder with --out.\n"
+    )
+    assert list(out.iterdir()) == []
+
+
 # --- points that fail -------------------------------------------------------------------------------------
 
 TROUBLES = {
@@ -189,17 +231,32 @@ def test_others_go_on_and_in_a_block_have_all_their_rounds(troubled: tuple[Path,
     assert sorted(rounds) == [0, 1, 2, 3]
 
 
-def test_a_point_that_fails_within_a_round_is_alone_to_blame(folder: Folder) -> None:
+LATE = {
+    "raise ValueError('late trouble')": ("error", "ValueError: late trouble", 1),
+    "ctypes.string_at(0)": ("error", "signal SIGSEGV", 0),
+    "os._exit(3)": ("error", "exit code 3", 0),
+    "ctypes.CDLL(None).sleep(60)": ("timeout", "no end within 2 s", 0),
+}
+
+
+@pytest.mark.parametrize("trouble", LATE, ids=["raises", "segfaults", "exits", "hangs"])
+def test_a_point_that_fails_in_the_second_round_is_alone_to_blame(folder: Folder, trouble: str) -> None:
+    """Its first call is the warm-up; those who step before it in the round are as blameless as the others."""
     path = folder("late")
-    late = "sys.calls = getattr(sys, 'calls', 0) + 1; assert sys.calls < 3, 'late trouble'"
-    adapter = write_adapter(path, "Late", late)
+    status, reason, failed_round = LATE[trouble]
+    count = "sys.calls = getattr(sys, 'calls', 0) + 1"
+    adapter = write_adapter(path, "Late", f"{count}\n        if sys.calls >= 3: {trouble}")
     suite = write_suite(path, inner_steps="[1]", measures=["time"])
-    result = run_here(suite, path / "run", methods=["maml", adapter])
+    options = {"methods": ["maml", adapter, "fomaml"], "timeout_s": 2.0}
+    result = run_here(suite, path / "run", **options)
     failed = [r for r in rows_of(result.folder) if r.status != "ok"]
-    assert [(r.method, r.status, r.repeat) for r in failed] == [("late", "error", 1), ("late", "error", 3)]
-    assert all("late trouble" in r.detail for r in failed)
-    rounds = [r.repeat for r in rows_of(result.folder) if (r.method, r.status) == ("maml", "ok")]
-    assert sorted(rounds) == [0, 1, 2, 3]
+    assert [(r.method, r.status) for r in failed] == [("late", status)] * 2  # one a block
+    assert all(reason in r.detail for r in failed)
+    if failed_round:
+        assert [r.repeat for r in failed] == [1, 3]
+    for method in ("maml", "fomaml"):
+        rounds = [r.repeat for r in rows_of(result.folder) if (r.method, r.status) == (method, "ok")]
+        assert sorted(rounds) == [0, 1, 2, 3]
 
 
 def test_failed_cells_run_again_only_when_asked_for(troubled: tuple[Path, Result]) -> None:
@@ -275,6 +332,120 @@ def test_an_edited_adapter_runs_anew_and_its_old_rows_stay_readable(folder: Fold
     assert len(rows_of(path / "run")) == 6 * 3
     assert len(load_frame(path / "run")) == 4 * 3
     assert len(load_frame(path / "run", every=True)) == 6 * 3
+
+
+# --- code and data that change during a run ---------------------------------------------------------------
+
+
+def test_an_adapter_edited_during_the_run_interrupts_what_is_left_and_the_same_command_completes_it(
+    folder: Folder,
+) -> None:
+    path = folder("changing")
+    adapter = write_adapter(path, "Mine")
+    suite = write_suite(path, inner_steps="[1, 2]")
+    options: Any = {"methods": ["maml", adapter], "jobs": 1}
+
+    class Editor(Notes):
+        def ended(self, outcome: Outcome) -> None:
+            if outcome.cell.label == "memory sinusoid mine 1 seed 0":
+                write_adapter(path, "Mine", "trees.scale(2.0, meta)")
+
+    first = run_here(suite, path / "run", Editor(), **options)
+    found = statuses(path / "run")
+    assert found["memory", "mine", 1] == "ok"
+    changed = [r for r in rows_of(path / "run") if r.status == "interrupted"]
+    assert {r.method for r in changed} == {"mine"}
+    assert {r.detail for r in changed} == {"the source of mine changed during the run"}
+    assert {(r.measure, r.inner_steps) for r in changed} == {
+        ("memory", 2),
+        ("time", 1),
+        ("time", 2),
+        ("accuracy", 1),
+        ("accuracy", 2),
+    }
+    assert all(status == "ok" for (_, method, _), status in found.items() if method == "maml")
+    second = run_here(suite, path / "run", notes := Notes(), **options)
+    assert second.plan.run_id == first.plan.run_id
+    assert second.statuses == {"ok"}
+    touched = {c.id for c in first.plan.cells if any(p.method.name == "mine" for p in c.points)}
+    assert len(notes.started_cells) == len(touched)
+    assert not touched & set(notes.started_cells)  # other code is another cell
+    assert {r.status for r in rows_of(path / "run") if r.cell_id in notes.started_cells} == {"ok"}
+
+
+def readings_of(cell: Cell, without: frozenset[int] = frozenset()) -> list[Reading]:
+    """What a worker reads of the cell, in this process."""
+    said: list[Message] = []
+    before = torch.get_num_threads()
+    try:
+        run_cell(Launch(cell, without), said.append)
+    finally:
+        torch.set_num_threads(before)
+    return [message for message in said if isinstance(message, Reading)]
+
+
+@pytest.mark.parametrize("measure", ["memory", "time", "accuracy"])
+def test_changed_data_or_changed_code_of_innerloop_interrupts_every_point(
+    whole: tuple[Path, Result], measure: str
+) -> None:
+    cell = next(c for c in whole[1].plan.cells if c.measure == measure)
+    other_data = replace(cell, workload=replace(cell.workload, fingerprint="another"))
+    other_code = replace(cell, code="another")
+    assert len({cell.id, other_data.id, other_code.id}) == 3
+    for changed, what in ((other_data, "the data of sinusoid"), (other_code, "innerloop itself")):
+        readings = readings_of(changed)
+        assert [(r.point, r.metric, r.value, r.status) for r in readings] == [
+            (i, cell.headline, None, "interrupted") for i in range(len(cell.points))
+        ]
+        assert {r.detail for r in readings} == {f"{what} changed during the run"}
+
+
+def test_points_that_a_changed_block_goes_without_get_no_second_row(whole: tuple[Path, Result]) -> None:
+    cell = next(c for c in whole[1].plan.cells if c.measure == "time")
+    readings = readings_of(replace(cell, code="another"), frozenset({1, 3}))
+    assert [r.point for r in readings] == [0, 2]
+
+
+def test_an_unchanged_cell_is_measured(whole: tuple[Path, Result]) -> None:
+    cell = next(c for c in whole[1].plan.cells if c.measure == "memory")
+    kept = {r.metric: r.value for r in rows_of(whole[1].folder) if r.cell_id == cell.id}
+    assert {r.metric: r.value for r in readings_of(cell)} == kept
+
+
+def test_adapters_with_a_module_beside_them_run_in_every_measure(folder: Folder) -> None:
+    """Of one folder, in two settings and of two files: each worker finds the source of the preflight."""
+    path = folder("beside")
+    (path / "beside.py").write_text("RATE = 1.0\n")
+    names = [write_adapter(path, name, "beside.RATE") for name in ("Mine", "Other")]
+    for name in ("mine", "other"):
+        file = path / f"{name}.py"
+        file.write_text(file.read_text().replace("import ctypes,", "import beside, ctypes,"))
+    methods = f'"{names[0]}[rate=1.0]" = {{}}\n"{names[0]}[rate=2.0]" = {{}}\n"{names[1]}" = {{}}'
+    result = run_here(write_suite(path, methods=methods, inner_steps="[1]"), path / "run")
+    assert result.statuses == {"ok"}
+    assert len(result.plan.cells) == 3 + 2 + 3
+
+
+SAID = ("mean relative residual of .* raise cg_steps or lam", "linear solves met negative curvature")
+
+
+def test_flags_of_a_solver_are_rows_of_the_run(folder: Folder) -> None:
+    """A weak proximal term does not make the Hessian of a sine's network positive definite."""
+    path = folder("flags")
+    suite = write_suite(
+        path,
+        methods="imaml-gd = { lam = 1e-3, inner_lr = 1e-3 }",
+        measures=["accuracy"],
+        inner_steps="[1]",
+    )
+    result = run_here(suite, path / "run")
+    assert result.statuses == {"ok"}
+    details = [r.detail for r in rows_of(path / "run") if r.metric == "flag"]
+    assert [bool(re.search(said, d)) for said, d in zip(SAID, details, strict=True)] == [True, True]
+    calm = write_suite(path, methods="imaml-gd = { lam = 1e3 }", measures=["accuracy"], inner_steps="[1]")
+    run_here(calm, path / "calm")
+    assert {"solver_residual"} <= {r.metric for r in rows_of(path / "calm")}
+    assert "flag" not in {r.metric for r in rows_of(path / "calm")}
 
 
 # --- runs that are cut short ------------------------------------------------------------------------------

@@ -69,6 +69,8 @@ def complaint(
         (["-m", "+fomalm"], "--method: method 'fomalm' is unknown; did you mean 'fomaml'?"),
         (["-m", "maml[inner_rl=0.1]"], "--method: setting 'inner_rl' is unknown; did you mean 'inner_lr'?"),
         (["-m", "maml[inner_lr=fast]"], "--method: setting 'inner_lr' cannot be 'fast': "),
+        (["-m", "maml[inner_lr=-0.1]"], "--method: inner_lr must be above 0, not -0.1."),
+        (["-m", "reptile[outer.rate=nan]"], "--method: outer: rate must be above 0, not nan."),
         (["-m", "maml[outer.l=1.0]"], "--method: outer: setting 'l' is unknown; "),
         (["-m", "maml[inner_steps=3]"], "'inner_steps' is the axis of the suite"),
         (["-m", "absent.py:Mine"], "--method: there is no file absent.py; give the path of an adapter"),
@@ -246,6 +248,17 @@ def test_a_plot_of_nothing_and_into_a_file_is_refused(
 def test_debug_shows_the_traceback_wherever_it_stands(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert call(["run", "quik", "--debug"]) == call(["--debug", "run", "quik"]) == 2
     assert capsys.readouterr().err.count("Traceback") == 2
+
+
+def test_two_methods_of_one_name_from_different_sources_are_refused(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    suite = write_suite(here, measures=["memory"])
+    adapter = write_adapter(here, "Maml")
+    said = complaint(capsys, ["run", str(suite), "-m", "maml", "-m", adapter])
+    assert said == (
+        f"--method: '{adapter}' would be 'maml' in rows and plots, as is 'maml'; rename its class."
+    )
 
 
 # --- what works -------------------------------------------------------------------------------------------
