@@ -4,7 +4,7 @@ from abc import abstractmethod
 from typing import ClassVar, Literal
 
 from harness.core import trees
-from harness.core.checks import require_at_least, require_positive
+from harness.core.checks import require_at_least, require_fraction, require_positive
 from harness.core.method import Kind, Method, Order
 from harness.core.objective import Objective, Proximal, TaskObjectives
 from harness.core.record import record
@@ -71,7 +71,8 @@ class ImamlGD(ImplicitMAML):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require_positive(self, "inner_lr", "momentum")
+        require_positive(self, "inner_lr")
+        require_fraction(self, "momentum")
 
     def inner(self) -> InnerOptimiser:
         match self.optimiser:

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
-from harness.core.checks import require_positive
+from harness.core.checks import require_fraction, require_positive
 
 
 class Outer(ABC):
@@ -34,6 +34,7 @@ class Adam(Outer):
 
     def __post_init__(self) -> None:
         require_positive(self, "lr", "eps")
+        require_fraction(self, "beta1", "beta2")
 
     def optimiser(self, meta: list[Tensor]) -> Optimizer:
         # One tensor after another: `foreach` would hold temporaries of all at once, in the peak that we read.
@@ -49,6 +50,7 @@ class SGD(Outer):
 
     def __post_init__(self) -> None:
         require_positive(self, "lr")
+        require_fraction(self, "momentum")
 
     def optimiser(self, meta: list[Tensor]) -> Optimizer:
         return torch.optim.SGD(meta, lr=self.lr, momentum=self.momentum, foreach=False)

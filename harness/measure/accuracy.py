@@ -53,7 +53,11 @@ def measure_accuracy(bench: Bench, progress: Callable[[float, str], None]) -> It
     learner = bench.learner(settings.meta_steps)
     if bench.memory_budget is not None:
         with LiveStorages(learner.state_tensors(), bench.memory_budget):
-            test(learner.meta, "validation", min(evaluation_chunk(settings), settings.validation_tasks))
+            test(
+                learner.meta,
+                "validation",
+                min(evaluation_chunk(settings), max(settings.validation_tasks, settings.test_tasks)),
+            )
     per_task: dict[str, Tensor] = {}
     if settings.untrained:
         progress(0.0, "testing the untrained initialisation")
