@@ -310,14 +310,20 @@ SENSELESS = [
     *((name, "lam", value) for name in ("imaml-gd", "imaml-hf") for value in (0.0, -1.0)),
     *((name, "cg_steps", value) for name in ("imaml-gd", "imaml-hf") for value in (0, -1)),
     *((name, "cg_tolerance", 0.0) for name in ("imaml-gd", "imaml-hf")),
-    ("imaml-gd", "momentum", 0.0),
     ("imaml-hf", "newton_cg_steps", 0),
     ("imaml-hf", "newton_cg_steps", -1),
     ("maml", "lam", -0.5),
     ("reptile", "batch_size", -1),
     *((name, "inner_lr", float(bad)) for name in BUILT_IN if name != "imaml-hf" for bad in ("nan", "inf")),
-    *((name, "lam", float(bad)) for name in ("imaml-gd", "imaml-hf") for bad in ("nan", "inf")),
+    *((name, "lam", float(bad)) for name in ("maml", "imaml-gd", "imaml-hf") for bad in ("nan", "inf")),
 ]
+
+
+@pytest.mark.parametrize("value", [-0.1, 1.0, 1.5, float("nan")])
+def test_momenta_lie_from_0_to_below_1(value: float) -> None:
+    for settings in ({"momentum": value}, {"outer": {"beta1": value}}, {"outer": {"beta2": value}}):
+        with pytest.raises(UsageError, match="must be at least 0 and below 1"):
+            resolve_method(MethodSpec("imaml-gd", settings, {}, "suite"), 1)
 
 
 @pytest.mark.parametrize(("name", "setting", "value"), SENSELESS)
