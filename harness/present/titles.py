@@ -64,7 +64,7 @@ def _most_accurate(summary: pd.DataFrame) -> str:
     both = f"{best.method_label} reaches {reached(best)}, {second.method_label} {reached(second)}"
     if {best.interval_kind, second.interval_kind} != {"seeds"}:  # the spread of training is not known
         seeds = min(best.seeds, second.seeds)
-        return f"{both} (from {seeds} seed{'s' if seeds > 1 else ''})"
+        return f"{both} (from{NBSP}{seeds}{NBSP}seed{'s' if seeds > 1 else ''})"
     if best.high < second.low if loss else best.low > second.high:
         word = "the lowest loss" if loss else "the highest accuracy"
         return f"{best.method_label} has {word}: {reached(best)} at {best.inner_steps} inner steps"
