@@ -8,8 +8,9 @@ import sys
 import traceback
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
-from types import ModuleType
+from types import CodeType, ModuleType
 
 from harness.errors import UsageError
 
@@ -42,7 +43,7 @@ def load_file(path: Path, where: str) -> AdapterFile:
 def _load(path: Path, place: Path, mtime_ns: int, size: int, where: str) -> AdapterFile:
     """Cached by the file's time and size: a block makes many methods of one file."""
     name = f"innerloop_adapter_{place.stem}_{hashlib.sha256(str(place).encode()).hexdigest()[:8]}"
-    spec = importlib.util.spec_from_file_location(name, place)
+    spec = importlib.util.spec_from_file_location(name, place, loader=_FromSource(name, str(place)))
     assert spec is not None, "a .py file has a loader"
     assert spec.loader is not None, "a .py file has a loader"
     module = importlib.util.module_from_spec(spec)
@@ -84,12 +85,22 @@ def hash_files(files: Iterable[Path]) -> str:
 
 @contextlib.contextmanager
 def _importable(folder: Path) -> Iterator[None]:
-    """Python finds the modules of `folder` inside, as it does for a script."""
+    """Python finds the modules of `folder` inside, as it does for a script, and leaves no bytecode there."""
     sys.path.insert(0, str(folder))
+    before, sys.dont_write_bytecode = sys.dont_write_bytecode, True
     try:
         yield
     finally:
+        sys.dont_write_bytecode = before
         sys.path.remove(str(folder))
+
+
+class _FromSource(SourceFileLoader):
+    """Reads the source whatever bytecode there is: that goes by whole seconds and sizes, and may be stale."""
+
+    def get_code(self, fullname: str) -> CodeType:
+        path = self.get_filename(fullname)
+        return self.source_to_code(self.get_data(path), path)
 
 
 def _beside(place: Path, loaded: Mapping[str, ModuleType]) -> Iterator[tuple[str, Path]]:

@@ -127,7 +127,8 @@ def _load_path(text: str, where: str) -> tuple[str, type[Method]]:
         raise UsageError(f"{where}: there is no file {path}; give the path of an adapter.")
     module = load_file(path, where).module
     if not hasattr(module, attribute):
-        classes = [n for n, v in vars(module).items() if isinstance(v, type) and issubclass(v, Method)]
+        found = vars(module).items()
+        classes = [n for n, v in found if isinstance(v, type) and issubclass(v, Method) and v is not Method]
         raise UsageError(
             f"{where}: {path} has no class '{attribute}'; {nearest(attribute, classes, 'its methods')}"
         )
@@ -140,5 +141,5 @@ def _checked(cls: Any, name: str, where: str) -> type[Method]:
     absent = sorted(getattr(cls, "__abstractmethods__", ()))
     absent += [n for n in ("kind", "memory_order") if not hasattr(cls, n)]
     if absent:
-        raise UsageError(f"{where}: '{name}' lacks {', '.join(absent)}; every method defines them.")
+        raise UsageError(f"{where}: '{name}' lacks {', '.join(absent)}; define what harness.Method asks for.")
     return cls

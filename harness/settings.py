@@ -99,6 +99,9 @@ def build(
     known = {f.name: f for f in dataclasses.fields(cls) if f.init}  # type: ignore[arg-type]
     values: dict[str, Any] = {}
     for key, given in settings.items():
+        if key not in known and not callable(getattr(cls, key, callable)):
+            kind = type(getattr(cls, key)).__name__
+            raise UsageError(f"{where}: '{key}' is no setting yet: annotate it, as in `{key}: {kind} = ...`.")
         if key not in known:
             raise UsageError(f"{where}: setting '{key}' is unknown; {nearest(key, known, 'its settings')}")
         default = known[key].default

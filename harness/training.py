@@ -59,6 +59,7 @@ class MetaLearner:
         for chunk in batch.chunks(self.task_chunk or len(batch)):
             tasks = task_objectives(chunk, self.model, self.loss_function, execution=self.execution)
             gradient = self.method.meta_gradient(tasks, trees.repeat_for_tasks(self.meta, len(chunk)))
+            check_returned(gradient, self.meta, len(chunk))
             part = {name: gradient[name].sum(0) / len(batch) for name in self.meta}
             mean = part if mean is None else trees.axpy(1.0, part, mean)
             del gradient, part, tasks
@@ -122,6 +123,20 @@ def evaluate(
             hits = outputs.argmax(-1) == batch.query.targets
             scores.append(hits.double().mean(1).cpu())
     return torch.cat(scores)
+
+
+def check_returned(gradient: object, meta: Params, tasks: int) -> None:
+    """Raise TypeError or ValueError, with the remedy, for what is no meta-gradient of `tasks` tasks."""
+    if not isinstance(gradient, dict):
+        what = type(gradient).__name__
+        raise TypeError(f"meta_gradient returned {what}, not a dictionary of tensors [T, ...]")
+    if gradient.keys() != meta.keys():
+        wrong = ", ".join(sorted(gradient.keys() ^ meta.keys()))
+        raise ValueError(f"meta_gradient must return the names of `meta`; missing or too many: {wrong}")
+    for name, p in meta.items():
+        shape, wanted = tuple(gradient[name].shape), (tasks, *p.shape)
+        if shape != wanted:
+            raise ValueError(f"meta_gradient returned '{name}' as {shape}, not as [T, ...] = {wanted}")
 
 
 @dataclass(frozen=True)

@@ -97,8 +97,14 @@ class Objective:
 
         `wrt` names the parameters to differentiate (all, if None). With `graph` the result can be
         differentiated again and stays connected to `params`; without, `params` are taken as values.
+        Raises ValueError for a `wrt` that is not a tuple of their names.
         """
         names = tuple(params) if wrt is None else wrt
+        if not isinstance(names, tuple | list) or any(name not in params for name in names):
+            raise ValueError(
+                f"wrt takes names of parameters, such as {tuple(params)[:2]}; to differentiate by other "
+                "tensors take torch.autograd.grad(objective.loss(params).sum(), tensors)"
+            )
         if graph:
             at = {n: p if p.requires_grad else p.detach().requires_grad_() for n, p in params.items()}
         else:

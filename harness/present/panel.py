@@ -197,9 +197,9 @@ def _floors(ax: Axes, curves: Curves) -> None:
     if len(neighbour):
         level = float(neighbour.mean())
         ax.axhline(level, color=GREY, linewidth=0.8, zorder=1)
-        # On the left, where the fewest lines pass, and legible where one does.
+        # On the left, where the fewest lines pass, and behind them where one does.
         ax.annotate(
-            "nearest neighbour in pixels", (0, level), xytext=(3, 3), ha="left", zorder=5,
+            "nearest neighbour in pixels", (0, level), xytext=(3, 3), ha="left", zorder=1.5,
             bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.5}, **common,
         )  # fmt: skip
     level_of_chance = chance(curves.workload) if curves.bounded else None

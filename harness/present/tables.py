@@ -1,5 +1,6 @@
 """What `innerloop show RUN` prints: the curves as tables, and what failed."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,6 +16,7 @@ from harness.analyze.growth import MIB, memory_growth
 from harness.analyze.summary import accuracy_summary, failures, memory_summary, time_summary
 from harness.frame import load_frame
 from harness.present.palette import NEWTON_METHODS, method_order
+from harness.settings import format_settings
 from harness.store import RunFolder
 
 STATUS_STYLE = {"skipped": "dim", "interrupted": "yellow"}
@@ -50,6 +52,8 @@ def show_run(path: Path | str | RunFolder) -> list[RenderableType]:
     flags = frame[frame.metric == "flag"]
     if not flags.empty:
         shown.append(_section("Flags: read these numbers with care", flag_table(flags), []))
+    if not frame.empty:
+        shown.append(_section("Settings", settings_table(frame), []))
     if frame.empty:
         shown.append(Text("No cell of the plan has finished yet."))
     return shown
@@ -127,13 +131,25 @@ def failure_table(failed: pd.DataFrame) -> Table:
     return table
 
 
+def settings_table(frame: pd.DataFrame) -> Table:
+    """What each method ran with."""
+    table = _table()
+    table.add_column("method", overflow="fold", min_width=8)
+    table.add_column("settings", overflow="fold", ratio=1)
+    methods = frame[["method", "method_label", "settings"]].drop_duplicates()
+    rows = sorted(methods.itertuples(index=False, name=None), key=lambda row: (method_order(row[0]), row[1]))
+    for _, label, settings in rows:
+        table.add_row(Text(label), Text(format_settings(json.loads(settings)).replace(",", ", ")))
+    return table
+
+
 def flag_table(flags: pd.DataFrame) -> Table:
     """What the instruments warn of, point by point."""
     table = _table()
-    for name in ("measure", "method", "inner steps"):
-        table.add_column(name, overflow="fold", min_width=8)
+    for name in ("measure", "method", "inner steps", "seed"):
+        table.add_column(name, overflow="fold", min_width=min(len(name), 8))
     table.add_column("warning", overflow="fold", ratio=1)
-    keys = ["measure", "method_label", "inner_steps", "detail"]
+    keys = ["measure", "method_label", "inner_steps", "seed", "detail"]
     for key, _ in flags.groupby(keys, sort=False):
         table.add_row(*(Text(str(part)) for part in key))
     return table
@@ -203,4 +219,4 @@ def _about_time(part: pd.DataFrame) -> list[str]:
     if not rounds:
         return []
     counted = f"{_counted(rounds, 'round')} in {_counted(blocks, 'block')}"
-    return [f"Median of {counted}, ± half of its bootstrap 95% interval."]
+    return [f"Median of {counted}, ± half of its bootstrap 95% interval: within this run, not between runs."]

@@ -36,4 +36,6 @@ def required(name: str, data_root: Path | None) -> Path:
             f"workload '{name}' needs a local copy of its images; give its folder with --data-root DIR "
             "or in the environment variable INNERLOOP_DATA."
         )
+    if not data_root.exists():
+        raise UsageError(f"there is no folder {data_root}; name the one with Omniglot in --data-root.")
     return data_root

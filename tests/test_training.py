@@ -1,0 +1,71 @@
+"""What a method returns is checked before it is used, and the documents' example of unrolling is MAML."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from problems import make, parameters, relative_error, smooth_mlp
+
+from harness import Method, Objective, Params, TaskObjectives, trees
+from harness.training import check_returned
+from methods.maml import MAML
+
+CONTRIBUTING = Path(__file__).resolve().parents[1] / "CONTRIBUTING.md"
+META = {"w": torch.zeros(3, 2), "b": torch.zeros(2)}
+
+
+@pytest.mark.parametrize(
+    ("returned", "said"),
+    [
+        (None, "returned NoneType, not a dictionary"),
+        ({"w": torch.zeros(4, 3, 2)}, "missing or too many: b"),
+        (
+            {"w": torch.zeros(4, 3, 2), "b": torch.zeros(2)},
+            r"returned 'b' as \(2,\), not as \[T, ...\] = \(4, 2\)",
+        ),
+    ],
+)
+def test_what_is_no_meta_gradient_is_refused_with_its_remedy(returned: Any, said: str) -> None:
+    with pytest.raises((TypeError, ValueError), match=said):
+        check_returned(returned, META, 4)
+
+
+def test_one_entry_a_meta_parameter_and_task_is_a_meta_gradient() -> None:
+    check_returned({"w": torch.zeros(4, 3, 2), "b": torch.zeros(4, 2)}, META, 4)
+
+
+def test_wrt_takes_names_and_nothing_else() -> None:
+    tasks = smooth_mlp(2)
+    theta = parameters(tasks.model, 2)
+    with pytest.raises(ValueError, match="wrt takes names"):
+        tasks.query.gradient(theta, wrt=theta)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="wrt takes names"):
+        tasks.query.gradient(theta, wrt=("no such name",))
+
+
+def test_the_unrolled_example_of_contributing_is_maml() -> None:
+    (example,) = re.findall(r"```python\n(.*?)```", CONTRIBUTING.read_text(), re.DOTALL)
+    names: dict[str, Any] = {
+        "torch": torch,
+        "trees": trees,
+        "TaskObjectives": TaskObjectives,
+        "Params": Params,
+    }
+    exec(example, names)
+
+    class Example(Method):
+        kind = "unrolled"
+        memory_order = "linear"
+        inner_lr: float = 0.1
+
+        def adapt(self, support: Objective, meta: Params) -> Params:
+            return meta
+
+        meta_gradient = names["meta_gradient"]
+
+    tasks = smooth_mlp(2)
+    theta = parameters(tasks.model, 2)
+    ours = Example(inner_steps=3, inner_lr=0.05).meta_gradient(tasks, theta)
+    assert relative_error(ours, make(MAML, inner_steps=3, inner_lr=0.05).meta_gradient(tasks, theta)) < 1e-12
