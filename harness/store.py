@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from harness.errors import UsageError, nearest
+from harness.errors import UsageError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,7 +28,6 @@ HEADLINES: dict[str, tuple[str, ...]] = {
     "memory": ("peak_bytes",),
     "time": ("step_seconds",),
 }
-STATUSES = ("ok", "oom", "timeout", "diverged", "error", "skipped", "interrupted")
 FAILURES = frozenset({"oom", "timeout", "diverged", "error"})
 
 
@@ -332,33 +331,6 @@ class RunFolder:
         except OSError as failure:
             raise self._refusal(path, failure) from failure
         return list(contents)
-
-
-def find_run(text: str) -> Path:
-    """What a RUN argument means: a path, the name (or its unique beginning) of a run in `results/`, or the
-    name of a suite, for the run of it that was last at work."""
-    path = Path(text)
-    if path.is_dir() and RunFolder(path).is_run():
-        return path
-    runs = {p.name: p for p in sorted(RESULTS.glob("*")) if p.is_dir() and RunFolder(p).is_run()}
-    if text in runs:
-        return runs[text]
-    matches = [name for name in runs if text and name.startswith(text)]
-    if len(matches) == 1:
-        return runs[matches[0]]
-    if matches and all(name.rpartition("-")[0] == text for name in matches):
-        return max((runs[name] for name in matches), key=lambda run: run.stat().st_mtime_ns)
-    if matches:
-        raise UsageError(
-            f"run '{text}' is not unique: it may be {' or '.join(matches)}; give more of its name."
-        )
-    if path.is_dir():
-        raise UsageError(f"{text} is not a run folder: it has no manifest.json.")
-    if not runs:
-        raise UsageError(
-            f"run '{text}' was not found: there is no run in {RESULTS}/; make one with `innerloop run`."
-        )
-    raise UsageError(f"run '{text}' was not found; {nearest(text, runs, 'runs in results/')}")
 
 
 def load_frame(path: "Path | str | RunFolder", *, every: bool = False) -> "pd.DataFrame":

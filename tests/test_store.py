@@ -12,9 +12,10 @@ import pandas as pd
 import pytest
 from rows import MIB, memory_cell, row, time_cell, write_run
 
+from harness.cli.runs import find_run
 from harness.errors import UsageError
 from harness.frame import frame_of, split_workload
-from harness.store import Row, RunFolder, StoreError, find_run, load_frame, replace_file
+from harness.store import Row, RunFolder, StoreError, load_frame, replace_file
 
 ROOT = Path(__file__).parents[1]
 

@@ -16,9 +16,10 @@ def plot(
     ] = None,
 ) -> int:
     """Draw accuracy, memory and time against inner steps, as SVG and PNG."""
+    from harness.cli.runs import find_run
     from harness.errors import UsageError
     from harness.present.plots import draw
-    from harness.store import RunFolder, find_run
+    from harness.store import RunFolder
 
     folders = list(dict.fromkeys(find_run(run) for run in runs))
     target = out or (RunFolder(folders[0]).plots_path if len(folders) == 1 else Path("plots"))

@@ -10,12 +10,13 @@ import typer
 
 from harness.cli.quantities import duration, size
 from harness.errors import UsageError, nearest
+from harness.store import FAILURES
 
 if TYPE_CHECKING:
     from harness.run import Result
 
 ALL_OK, SOME_FAILED = 0, 3
-RETRYABLE = ("oom", "timeout", "diverged", "error")
+RETRYABLE = tuple(sorted(FAILURES))
 
 
 def run(
