@@ -20,6 +20,7 @@ _HOME = {
     "Shots": "harness.core.episodes",
     "TaskBatch": "harness.core.episodes",
     "TaskObjectives": "harness.core.objective",
+    "phase": "harness.core.phases",
     "record": "harness.core.record",
     "trees": "harness.core",
 }
@@ -37,6 +38,7 @@ __all__ = [
     "TaskBatch",
     "TaskObjectives",
     "__version__",
+    "phase",
     "record",
     "trees",
 ]
@@ -47,6 +49,7 @@ if TYPE_CHECKING:
     from harness.core.method import Method
     from harness.core.objective import Objective, Proximal, TaskObjectives
     from harness.core.outer import SGD, Adam, Interpolate, Outer
+    from harness.core.phases import phase
     from harness.core.record import record
     from harness.core.trees import Params
 

@@ -51,8 +51,24 @@ class AccuracySettings(MeasureSettings):
     """Also test the untrained initialisation, as a floor."""
 
 
+MemoryMetric = Literal[
+    "scratch_bytes",
+    "predicted_peak_bytes",
+    "resident_peak_bytes",
+    "requested_bytes",
+    "reserved_bytes",
+    "workspace_bytes",
+    "nvml_bytes",
+]
+"""Readings of the memory measure beside `peak_bytes`, `baseline_bytes` and `tracked_peak_bytes`."""
+
+
 class MemorySettings(MeasureSettings):
     """Peak of allocated bytes during one meta-step."""
+
+    metrics: list[MemoryMetric] | None = None
+    """The readings beside the peak, its baseline and the tracked peak; None for all that the device gives.
+    One that is named and cannot be given is a row `skipped`, with the reason."""
 
 
 class TimeSettings(MeasureSettings):
@@ -235,9 +251,10 @@ class Reading:
 
 @dataclass(frozen=True)
 class Samples:
-    """A table of per-task values, kept beside the rows in the cell's folder."""
+    """A table kept beside the rows, as `<name>.csv` in the cell's folder."""
 
-    columns: dict[str, list[float]]
+    name: str
+    columns: dict[str, list[Any]]
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from harness import environment
 from harness.errors import UsageError
 from harness.executors.local import Ended, LocalExecutor, Worker
 from harness.plan import Plan, make_plan
-from harness.protocol import Cell, Launch, Reading, Resolved, Status
+from harness.protocol import Cell, Launch, Reading, Resolved, Samples, Status
 from harness.store import RESULTS, CellRecord, Row, RunFolder, replace_file
 from harness.suite import Overrides, Suite, load_suite
 
@@ -43,7 +43,7 @@ class Outcome:
 
     cell: Cell
     readings: list[Reading]
-    samples: Mapping[str, list[float]]
+    samples: list[Samples]
     seconds: float
 
     @property
@@ -177,9 +177,9 @@ def execute(
         if cell.id not in known:
             known[cell.id] = list(_foregone(cell, unfit))
             watcher.started(cell)
-        without = frozenset(reading.point for reading in known[cell.id])
+        without = frozenset(_over(cell, known[cell.id]))
         if len(without) == len(cell.points):
-            keep(Outcome(cell, known[cell.id], {}, 0.0))
+            keep(Outcome(cell, known[cell.id], [], 0.0))
             return
         executor.start(Launch(cell, without), folder.cell_folder(cell.id) / "log", options.timeout_s)
 
@@ -187,10 +187,9 @@ def execute(
         cell = worker.launch.cell
         spent[cell.id] = spent.get(cell.id, 0.0) + time.monotonic() - worker.started
         if end.how == "done":
-            samples = worker.samples.columns if worker.samples else {}
-            keep(Outcome(cell, known[cell.id] + worker.readings, samples, spent[cell.id]))
+            keep(Outcome(cell, known[cell.id] + worker.readings, worker.samples, spent[cell.id]))
             return
-        known[cell.id] += [r for r in worker.readings if r.status != "ok"]
+        known[cell.id] += [r for r in worker.readings if _survives(r, cell)]
         left = _left(cell, known[cell.id])
         # A point that ends its process leaves the block; the others get a process of their own.
         guilty = worker.at if end.how != "killed" and worker.at in left else None
@@ -199,7 +198,7 @@ def execute(
         if left != blamed:
             waiting.appendleft(cell)
             return
-        keep(Outcome(cell, known[cell.id], {}, spent[cell.id]))
+        keep(Outcome(cell, known[cell.id], [], spent[cell.id]))
 
     try:
         while waiting or executor.workers:
@@ -216,7 +215,7 @@ def execute(
             stopped = Ended("killed", "the run was interrupted")
             readings = [_failure(cell, point, stopped) for point in range(len(cell.points))]
             with contextlib.suppress(KeyboardInterrupt):
-                keep(Outcome(cell, readings, {}, 0.0))
+                keep(Outcome(cell, readings, [], 0.0))
         executor.workers.clear()
         raise
 
@@ -238,10 +237,22 @@ def _foregone(cell: Cell, unfit: Mapping[tuple[str, ...], str]) -> Iterator[Read
             yield Reading(i, metric, None, "", status="oom", detail=unfit[_key(cell, i)])
 
 
+def _survives(reading: Reading, cell: Cell) -> bool:
+    """Whether a reading counts though its process did not come to its end: how a point failed, and what memory
+    had read beside its headline (a prediction, say). A block's rounds do not: they are taken anew."""
+    if reading.metric == cell.headline:
+        return reading.status != "ok"
+    return cell.measure == "memory"
+
+
+def _over(cell: Cell, known: list[Reading]) -> set[int]:
+    """The points of which it is known how they ended."""
+    return {r.point for r in known if r.metric == cell.headline and r.status != "ok"}
+
+
 def _left(cell: Cell, known: list[Reading]) -> list[int]:
-    """The points of which nothing is known yet."""
-    done = {reading.point for reading in known}
-    return [i for i in range(len(cell.points)) if i not in done]
+    """The points of which that is not known yet."""
+    return [i for i in range(len(cell.points)) if i not in _over(cell, known)]
 
 
 def _failure(cell: Cell, point: int, end: Ended) -> Reading:
@@ -298,11 +309,10 @@ def _rows(plan: Plan, outcome: Outcome, attempt: int) -> list[Row]:
 
 
 def _write_samples(folder: RunFolder, outcome: Outcome) -> None:
-    """Per-task values, beside the cell's log."""
-    if not outcome.samples:
-        return
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(outcome.samples)
-    writer.writerows(zip(*outcome.samples.values(), strict=True))
-    replace_file(folder.cell_folder(outcome.cell.id) / "per_task.csv", text.getvalue())
+    """Per-task values, memory traces: tables beside the cell's log."""
+    for table in outcome.samples:
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(table.columns)
+        writer.writerows(zip(*table.columns.values(), strict=True))
+        replace_file(folder.cell_folder(outcome.cell.id) / f"{table.name}.csv", text.getvalue())

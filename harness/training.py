@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from harness.core import trees
+from harness.core import phases, trees
 from harness.core.episodes import TaskBatch
 from harness.core.method import Method
 from harness.core.model import Model
@@ -58,6 +58,7 @@ class MetaLearner:
         """One meta-step: the mean meta-gradient over `batch`, chunk by chunk, then the outer rule."""
         mean: Params | None = None
         for chunk in batch.chunks(self.task_chunk or len(batch)):
+            phases.begin()
             tasks = task_objectives(chunk, self.model, self.loss_function, execution=self.execution)
             gradient = self.method.meta_gradient(tasks, trees.repeat_for_tasks(self.meta, len(chunk)))
             if not self._checked:  # once, so that no timed step pays for it
@@ -67,11 +68,22 @@ class MetaLearner:
             mean = part if mean is None else trees.axpy(1.0, part, mean)
             del gradient, part, tasks
         assert mean is not None, "a meta-batch has at least one task"
+        with phases.phase("outer update"):
+            self._update(mean)
+        if self.schedule is not None:
+            self.schedule.step()
+
+    def prime(self) -> None:
+        """Give the outer rule the state that it keeps between meta-steps, without a meta-step.
+
+        An update by a zero gradient: the meta-parameters stay as they are.
+        """
+        self._update({name: torch.zeros_like(p) for name, p in self.meta.items()})
+
+    def _update(self, mean: Params) -> None:
         for name, p in self.meta.items():
             p.grad = mean[name]
         self.optimiser.step()
-        if self.schedule is not None:
-            self.schedule.step()
         for p in self.meta.values():
             p.grad = None
 

@@ -7,6 +7,7 @@ from harness.core import trees
 from harness.core.checks import require_at_least, require_fraction, require_positive
 from harness.core.method import Kind, Method, Order
 from harness.core.objective import Objective, Proximal, TaskObjectives
+from harness.core.phases import phase
 from harness.core.record import record
 from harness.core.trees import Params
 from methods.solvers.cg import CG
@@ -47,10 +48,11 @@ class ImplicitMAML(Method):
         """Solve (I + H/lam) g = v, with v the query gradient and H the support loss's Hessian at phi."""
         phi = self.adapt(tasks.support, meta)
         v = tasks.query.gradient(phi)
-        hessian = tasks.support.hessian(phi)
-        solution = CG(self.cg_steps, self.cg_tolerance).solve(
-            lambda u: trees.axpy(1 / self.lam, hessian(u), u), v
-        )
+        with phase("solve"):
+            hessian = tasks.support.hessian(phi)
+            solution = CG(self.cg_steps, self.cg_tolerance).solve(
+                lambda u: trees.axpy(1 / self.lam, hessian(u), u), v
+            )
         record("solver_residual", solution.residual)
         record("solver_matvecs", solution.matvecs)
         record("solver_negative_curvature", solution.negative_curvature)

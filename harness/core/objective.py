@@ -12,6 +12,7 @@ from torch import Tensor
 from harness.core import trees
 from harness.core.episodes import Shots, TaskBatch
 from harness.core.model import Model
+from harness.core.phases import Phase, phase
 from harness.core.seeds import generator
 from harness.core.trees import Params
 
@@ -41,9 +42,10 @@ class HessianProduct:
     `gradient` is the gradient itself, detached: Newton's method needs both.
     """
 
-    def __init__(self, gradient: Params, leaves: Params) -> None:
+    def __init__(self, gradient: Params, leaves: Params, part: Phase = "inner loop") -> None:
         self._graph = gradient
         self._leaves = leaves
+        self._phase = part
         self.gradient = trees.detach(gradient)
 
     def __call__(self, v: Params) -> Params:
@@ -53,13 +55,14 @@ class HessianProduct:
         curved = [n for n in names if self._graph[n].requires_grad]
         if not curved:
             return trees.combine(torch.zeros_like, trees.detach(self._leaves))
-        products = torch.autograd.grad(
-            [self._graph[n] for n in curved],
-            [self._leaves[n] for n in names],
-            [v[n] for n in curved],
-            retain_graph=True,
-            materialize_grads=True,
-        )
+        with phase(self._phase):
+            products = torch.autograd.grad(
+                [self._graph[n] for n in curved],
+                [self._leaves[n] for n in names],
+                [v[n] for n in curved],
+                retain_graph=True,
+                materialize_grads=True,
+            )
         return dict(zip(names, products, strict=True))
 
 
@@ -69,6 +72,7 @@ class Objective:
 
     `execution` "vectorized" gives the model all tasks in one call, "loop" one after another; both give
     the same numbers. `reference` are the shots whose statistics normalise these, in models with such a mode.
+    `phase` is the part of a meta-step that its evaluations belong to.
     """
 
     model: Model
@@ -77,6 +81,7 @@ class Objective:
     seeds: tuple[int, ...]
     reference: Shots | None = None
     execution: Execution = "vectorized"
+    phase: Phase = "inner loop"
 
     @property
     def head_names(self) -> tuple[str, ...]:
@@ -85,12 +90,13 @@ class Objective:
 
     def predict(self, params: Params) -> Tensor:
         """Outputs [T, n, ...], without a graph."""
-        with torch.no_grad():
+        with torch.no_grad(), phase(self.phase):
             return self._outputs(params)
 
     def loss(self, params: Params) -> Tensor:
         """Loss of every task [T], differentiable in `params` [T, ...]."""
-        return self.loss_function(self._outputs(params), self.shots.targets)
+        with phase(self.phase):
+            return self.loss_function(self._outputs(params), self.shots.targets)
 
     def gradient(self, params: Params, *, wrt: tuple[str, ...] | None = None, graph: bool = False) -> Params:
         """Gradient of every task's loss, from one backward pass of `loss.sum()`: the tasks are independent.
@@ -109,7 +115,7 @@ class Objective:
             at = {n: p if p.requires_grad else p.detach().requires_grad_() for n, p in params.items()}
         else:
             at = {n: p.detach().requires_grad_(n in names) for n, p in params.items()}
-        with torch.enable_grad():
+        with torch.enable_grad(), phase(self.phase):
             total = self.loss(at).sum()
             gradients = torch.autograd.grad(
                 total, [at[n] for n in names], create_graph=graph, materialize_grads=True
@@ -119,7 +125,7 @@ class Objective:
     def hessian(self, params: Params) -> HessianProduct:
         """v -> H v at `params`; keeps one gradient graph alive while it is held."""
         leaves = trees.leaves(params)
-        return HessianProduct(self.gradient(leaves, graph=True), leaves)
+        return HessianProduct(self.gradient(leaves, graph=True), leaves, self.phase)
 
     def minibatch(self, step: int, size: int) -> "Objective":
         """The losses on `size` shots of each task (all, if there are fewer): consecutive slices of reshuffled
@@ -219,5 +225,5 @@ def task_objectives(
 ) -> TaskObjectives:
     """The objectives of `batch` under `model`. The query carries the support set as its reference."""
     support = Objective(model, batch.support, loss_function, batch.seeds, execution=execution)
-    query = replace(support, shots=batch.query, reference=batch.support)
+    query = replace(support, shots=batch.query, reference=batch.support, phase="query")
     return TaskObjectives(support, query, model, batch)

@@ -53,7 +53,7 @@ class Worker:
     oom_kills: int
     started: float = field(default_factory=time.monotonic)
     readings: list[Reading] = field(default_factory=list)
-    samples: Samples | None = None
+    samples: list[Samples] = field(default_factory=list)
     at: int | None = None
     fraction: float = 0.0
     note: str = ""
@@ -163,7 +163,7 @@ class LocalExecutor:
                     case Reading():
                         worker.readings.append(message)
                     case Samples():
-                        worker.samples = message
+                        worker.samples.append(message)
                     case At(point):
                         worker.at, worker.since = point, time.monotonic()
                     case Progress(fraction, note):

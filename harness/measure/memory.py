@@ -1,98 +1,176 @@
 """`memory`: peak of allocated bytes during one meta-step, each reading in a pass of its own."""
 
-import gc
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
-import torch
-from torch.profiler import ProfilerActivity, profile
-
+from harness.measure import nvml
+from harness.measure.allocator import CudaPeaks, allocator_peak, cuda_peaks
 from harness.measure.bench import Bench
+from harness.measure.prediction import Unpredictable, predicted_peak
+from harness.measure.resident import FreshProcess, ResidentPeak, Unreadable, resident_peak
 from harness.measure.tracker import LiveStorages, storage_bytes
-from harness.protocol import Reading
+from harness.protocol import MemoryMetric, MemorySettings, Reading, Samples
 
-MEMORY_EVENT = "[memory]"  # the profiler's name for an allocation or a release
+MIB = 2**20
+EXACT = 1e-4  # relative: how close a prediction must come to the tracker
+SAMPLED_ABOVE = 0.01  # relative: the kernel counts pages in batches, so a sample may be ahead of its peak
+SAMPLED_BELOW = 0.1  # relative: what 10 ms between two samples may miss
+FEW_PAGES = 16 * MIB  # below which the C heap's habits outweigh the tensors in a resident peak
 
 
-def measure_memory(bench: Bench) -> Iterator[Reading]:
-    """Peak, baseline and tracked peak, in bytes.
+def measure_memory(bench: Bench) -> Iterator[Reading | Samples]:
+    """Every reading that the settings ask for, in bytes.
 
-    The step includes the outer update with its state present (a whole step has run before). The baseline is
-    meta-parameters, outer state and meta-batch: all that stays on the device between meta-steps.
+    The step includes the outer update with its state present. The baseline is meta-parameters, outer state
+    and meta-batch: all that stays on the device between meta-steps.
     """
+    asked = Asked(bench)
+    # Forked before anything is computed here, and run last.
+    fresh = FreshProcess(lambda: _resident(bench)) if asked.for_("resident_peak_bytes") else None
+    predicted = None
+    if asked.for_("predicted_peak_bytes"):
+        # First: it needs no memory to speak of, so it is known even where the step does not fit.
+        reading = _prediction(bench)
+        predicted = reading.value
+        yield reading
     bench.check_budget()
+
     learner, batch = bench.learner(total_steps=4), bench.meta_batch()
     learner.step(batch)
     learner.check_finite("one meta-step")
     resident = [t for t in (*learner.state_tensors(), *batch.tensors()) if t.device.type == bench.device.type]
     baseline = storage_bytes(resident)
+    yield Reading(0, "baseline_bytes", baseline, "byte", detail=bench.step_in_words)
 
     def step() -> None:
         learner.step(batch)
 
-    how = bench.step_in_words
     if bench.device.type == "cuda":
-        yield from _cuda_peaks(step, bench.device, baseline, how)
+        peaks = cuda_peaks(step, bench.device)
+        peak = peaks.allocated
+        yield from _cuda_readings(peaks, bench, baseline, asked)
     else:
         peak = baseline + allocator_peak(step)
-        yield Reading(0, "peak_bytes", peak, "byte", detail=f"CPU allocator through torch.profiler; {how}")
-    yield Reading(0, "baseline_bytes", baseline, "byte", detail=how)
+        detail = f"CPU allocator through torch.profiler; {bench.step_in_words}"
+        yield Reading(0, "peak_bytes", peak, "byte", detail=detail)
     with LiveStorages(resident) as tracker:
         step()
-    yield Reading(0, "tracked_peak_bytes", tracker.peak, "byte", detail=how)
+    yield from _tracked(tracker, bench, peak, predicted, asked)
+    if fresh is not None:
+        yield from _resident_readings(fresh, tracker.peak - baseline)
+    yield from asked.in_vain()
 
 
-def allocator_peak(step: Callable[[], None]) -> int:
-    """Peak of what torch's CPU allocator hands out during `step`, bytes above what it held before.
+class Asked:
+    """Which readings the settings ask for: those that they name, or all that the device can give."""
 
-    Sums the profiler's `[memory]` events in time order: exact for all that goes through the allocator,
-    kernel scratch included.
-    """
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as trace:
-        step()
-    events = trace.profiler.kineto_results.events()
-    changes = [
-        (event.start_ns(), event.nbytes())
-        for event in events
-        if event.name() == MEMORY_EVENT and event.device_type() == torch.autograd.DeviceType.CPU
-    ]
-    if not changes:
-        raise RuntimeError("the profiler saw no allocation: this torch does not report memory events")
-    changes.sort(key=lambda change: change[0])
-    held = peak = 0
-    for _, size in changes:
-        held += size
-        peak = max(peak, held)
-    return peak
+    def __init__(self, bench: Bench) -> None:
+        assert isinstance(bench.settings, MemorySettings)
+        self.device = bench.device
+        self.named = bench.settings.metrics
+
+    def for_(self, metric: MemoryMetric) -> bool:
+        return self.named is None or metric in self.named
+
+    def in_vain(self) -> Iterator[Reading]:
+        """A row for what was named and cannot be read on this device: never a zero, never nothing."""
+        if self.device.type == "cuda":
+            return
+        for metric in ("requested_bytes", "reserved_bytes", "workspace_bytes", "nvml_bytes"):
+            if self.named is not None and metric in self.named:
+                why = f"a reading of CUDA devices; this cell ran on {self.device}"
+                yield skipped(metric, why)
 
 
-def _cuda_peaks(step: Callable[[], None], device: torch.device, baseline: int, how: str) -> Iterator[Reading]:
-    """Peaks of the caching allocator during `step`; the first step has warmed the device up.
+def skipped(metric: str, why: str) -> Reading:
+    return Reading(0, metric, None, "", status="skipped", detail=why)
 
-    What is allocated before it beyond the baseline are library workspaces (cuBLAS takes its from the same
-    allocator): they are part of the peak, and a row of their own.
-    """
-    gc.collect()
-    torch.cuda.synchronize(device)
-    torch.cuda.empty_cache()
-    torch.cuda.reset_peak_memory_stats(device)
-    before = torch.cuda.memory_stats(device)
-    step()
-    torch.cuda.synchronize(device)
-    stats = torch.cuda.memory_stats(device)
-    workspaces = before["allocated_bytes.all.current"] - baseline
-    yield Reading(
-        0, "workspace_bytes", workspaces, "byte", detail="allocated between steps beyond the baseline"
+
+def flag(number: int, warning: str) -> Reading:
+    return Reading(0, "flag", None, "", repeat=number, detail=warning)
+
+
+def _prediction(bench: Bench) -> Reading:
+    try:
+        peak = predicted_peak(bench).peak
+    except Unpredictable as failure:
+        return skipped("predicted_peak_bytes", str(failure))
+    return Reading(0, "predicted_peak_bytes", peak, "byte", detail=f"on fake tensors; {bench.step_in_words}")
+
+
+def _cuda_readings(peaks: CudaPeaks, bench: Bench, baseline: int, asked: Asked) -> Iterator[Reading]:
+    """What is allocated before the step beyond the baseline are library workspaces (cuBLAS takes its own from
+    the same allocator): they are part of the peak, and a row of their own."""
+    statistic = "torch.cuda.memory_stats {}.all.peak; " + bench.step_in_words
+    yield Reading(0, "peak_bytes", peaks.allocated, "byte", detail=statistic.format("allocated_bytes"))
+    if asked.for_("requested_bytes"):
+        detail = statistic.format("requested_bytes")
+        yield Reading(0, "requested_bytes", peaks.requested, "byte", detail=detail)
+    if asked.for_("reserved_bytes"):
+        yield Reading(0, "reserved_bytes", peaks.reserved, "byte", detail=statistic.format("reserved_bytes"))
+    if asked.for_("workspace_bytes"):
+        detail = "allocated between steps beyond the baseline"
+        yield Reading(0, "workspace_bytes", peaks.before - baseline, "byte", detail=detail)
+    if peaks.disturbed:
+        yield flag(0, f"the allocator had to retry during the step: {peaks.disturbed}")
+    if asked.for_("nvml_bytes"):
+        try:
+            used = nvml.process_bytes(bench.device.index or 0)
+            detail = "what the driver holds for this process, its context included, after the step"
+            yield Reading(0, "nvml_bytes", used, "byte", detail=detail)
+            if used < peaks.reserved:
+                yield flag(1, f"NVML saw {used:,} bytes, fewer than torch reserved ({peaks.reserved:,})")
+        except nvml.Unreadable as failure:
+            yield skipped("nvml_bytes", str(failure))
+
+
+def _tracked(
+    tracker: LiveStorages, bench: Bench, peak: int, predicted: float | None, asked: Asked
+) -> Iterator[Reading | Samples]:
+    where = f"in {tracker.peak_phase}, after {tracker.peak_operator}"
+    detail = f"{where}; {bench.step_in_words}"
+    yield Reading(0, "tracked_peak_bytes", tracker.peak, "byte", detail=detail)
+    yield Samples("memory_trace", tracker.short_trace())
+    if asked.for_("scratch_bytes"):
+        if tracker.peak <= peak:
+            yield Reading(0, "scratch_bytes", peak - tracker.peak, "byte", detail="allocator less tracker")
+        else:
+            why = (
+                f"the tracker is {tracker.peak - peak:,} bytes above the allocator: under it autograd adds "
+                "gradients up out of place"
+            )
+            yield skipped("scratch_bytes", why)
+            yield flag(2, why)
+    if predicted is not None and abs(predicted - tracker.peak) > EXACT * tracker.peak:
+        yield flag(3, f"the prediction is off by {predicted / tracker.peak - 1:+.2%} from the tracked peak")
+
+
+def _resident(bench: Bench) -> ResidentPeak:
+    """In a fresh process: the first step that it takes, with the outer rule's state present."""
+    learner, batch = bench.learner(total_steps=4), bench.meta_batch()
+    learner.prime()
+    return resident_peak(lambda: learner.step(batch))
+
+
+def _resident_readings(fresh: FreshProcess, live: int) -> Iterator[Reading]:
+    """`live`: bytes by which the tracked peak is above the baseline."""
+    try:
+        read: ResidentPeak = fresh.result()
+    except Unreadable as failure:
+        yield skipped("resident_peak_bytes", str(failure))
+        return
+    detail = (
+        f"VmHWM of a fresh process during its first step, {read.before / MIB:.1f} MiB before it: coarse, whole "
+        "pages of the whole process"
     )
-    disturbed = {
-        name: stats[name] - before[name]
-        for name in ("num_alloc_retries", "num_ooms")
-        if stats[name] != before[name]
-    }
-    for metric, key in (
-        ("peak_bytes", "allocated_bytes.all.peak"),
-        ("requested_bytes", "requested_bytes.all.peak"),
-        ("reserved_bytes", "reserved_bytes.all.peak"),
-    ):
-        yield Reading(0, metric, stats[key], "byte", detail=f"torch.cuda.memory_stats {key}; {how}")
-    if disturbed:
-        yield Reading(0, "flag", None, "", detail=f"the allocator had to retry during the step: {disturbed}")
+    yield Reading(0, "resident_peak_bytes", read.peak, "byte", detail=detail)
+    yield Reading(
+        0, "resident_sampled_bytes", read.sampled, "byte", detail="memory_profiler, a sample every 10 ms"
+    )
+    high, low = (1 + SAMPLED_ABOVE) * read.peak + MIB, (1 - SAMPLED_BELOW) * read.peak
+    if not low <= read.sampled <= high:
+        yield flag(4, f"memory_profiler saw {read.sampled:,} resident bytes, the kernel {read.peak:,}")
+    if live > FEW_PAGES and read.peak - read.before < (1 - SAMPLED_BELOW) * live:
+        rise = read.peak - read.before
+        yield flag(
+            5, f"resident memory rose by {rise:,} bytes, live tensors by {live:,}: pages were never touched"
+        )

@@ -9,6 +9,11 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from harness.core import phases
+from harness.core.phases import Phase
+
+TRACE_POINTS = 512  # of a trace that is kept: more than a plot is wide in points
+
 
 class VirtualOutOfMemory(Exception):
     """Live tensors outgrew the virtual budget."""
@@ -18,18 +23,27 @@ class LiveStorages(TorchDispatchMode):
     """Counts the storages of all tensors that operators make inside the block, while they live.
 
     `resident` are tensors that exist before; their storages count from the start. `peak` is the largest
-    number of bytes alive after any operator. Kernel scratch, freed before its operator returns, is not seen.
+    number of bytes alive after any operator, `peak_operator` and `peak_phase` tell after which, and in which
+    part of the meta-step. Kernel scratch, freed before its operator returns, is not seen.
     With `limit` (bytes) the first operator that leaves more alive raises VirtualOutOfMemory.
+    `block` (bytes) is the unit in which an allocator hands memory out: every storage counts as whole blocks.
     """
 
-    def __init__(self, resident: Iterable[Tensor], limit: int | None = None) -> None:
+    def __init__(self, resident: Iterable[Tensor], limit: int | None = None, *, block: int = 1) -> None:
         super().__init__()
         self.limit = limit
+        self.block = block
         self.live = 0
         self.peak = 0
+        self.peak_operator = ""
+        self.peak_phase: Phase | None = None
+        self.trace: list[tuple[int, Phase]] = []
+        """Bytes alive after each operator, and the part of the meta-step that it belongs to."""
+
         self._storages: dict[int, tuple[weakref.ref[torch.UntypedStorage], int]] = {}
         for tensor in resident:
             self._see(tensor)
+        self.peak = self.live
         self._check("the meta-parameters, outer state and meta-batch alone")
 
     def __torch_dispatch__(
@@ -43,15 +57,32 @@ class LiveStorages(TorchDispatchMode):
         for leaf in tree_leaves(result):
             if isinstance(leaf, Tensor):
                 self._see(leaf)
-        self._check(f"after {func}")
+        phase = phases.current()
+        self.trace.append((self.live, phase))
+        if self.live > self.peak:
+            self.peak, self.peak_operator, self.peak_phase = self.live, str(func), phase
+            self._check(f"in {phase}, after {func}")
         return result
+
+    def short_trace(self) -> dict[str, list[Any]]:
+        """The trace as columns, at most TRACE_POINTS long: of each stretch of operators the largest."""
+        stretch = -(-len(self.trace) // TRACE_POINTS) or 1
+        kept = [
+            max(range(start, min(start + stretch, len(self.trace))), key=lambda i: self.trace[i][0])
+            for start in range(0, len(self.trace), stretch)
+        ]
+        return {
+            "operator": [i + 1 for i in kept],
+            "live_bytes": [self.trace[i][0] for i in kept],
+            "phase": [self.trace[i][1] for i in kept],
+        }
 
     def _see(self, tensor: Tensor) -> None:
         storage = tensor.untyped_storage()
         key = storage._cdata
         if key in self._storages:
             return
-        size = storage.nbytes()
+        size = -(-storage.nbytes() // self.block) * self.block
         self._storages[key] = (weakref.ref(storage, lambda _: self._forget(key)), size)
         self.live += size
 
@@ -59,7 +90,6 @@ class LiveStorages(TorchDispatchMode):
         self.live -= self._storages.pop(key)[1]
 
     def _check(self, when: str) -> None:
-        self.peak = max(self.peak, self.live)
         if self.limit is not None and self.live > self.limit:
             raise VirtualOutOfMemory(
                 f"{self.live:,} bytes of live tensors exceed the virtual budget of {self.limit:,} ({when})"

@@ -9,7 +9,8 @@ from problems import gaussian, make
 from harness.core.method import Method
 from harness.core.objective import Execution
 from harness.measure.bench import Bench
-from harness.measure.memory import allocator_peak, measure_memory
+from harness.measure.allocator import allocator_peak
+from harness.measure.memory import measure_memory
 from harness.measure.tracker import LiveStorages, storage_bytes
 from harness.protocol import MemorySettings, Reading
 from harness.workloads.glyphs import Glyphs
@@ -17,6 +18,8 @@ from harness.workloads.sinusoid import Sinusoid
 from methods import BUILT_IN
 
 MIB = 2**20
+# All that can be read without a fresh process, which a test is not.
+IN_PROCESS: dict[str, Any] = {"metrics": ["scratch_bytes", "predicted_peak_bytes"]}
 SLOPE_MIB = 26.348  # a step and task of unrolled conv4, 20-way 5-shot (DESIGN, section 3)
 
 
@@ -27,7 +30,7 @@ def method_of(name: str, inner_steps: int) -> Any:
 
 
 def read(bench: Bench) -> dict[str, Reading]:
-    return {reading.metric: reading for reading in measure_memory(bench)}
+    return {said.metric: said for said in measure_memory(bench) if isinstance(said, Reading)}
 
 
 def tiny(name: str, device: str = "cpu", execution: Execution = "vectorized", **settings: Any) -> Bench:
@@ -38,7 +41,7 @@ def tiny(name: str, device: str = "cpu", execution: Execution = "vectorized", **
         workload=workload,
         tasks=workload.open(None),
         model=workload.model(),
-        settings=MemorySettings(**{"meta_batch_size": 3, "execution": execution} | settings),
+        settings=MemorySettings(**IN_PROCESS | {"meta_batch_size": 3, "execution": execution} | settings),
         seed=0,
         device=torch.device(device),
         memory_budget=None,
@@ -53,12 +56,12 @@ def conv4_peak(name: str, inner_steps: int, tasks: int = 1, ways: int = 20) -> f
         workload=workload,
         tasks=workload.open(None),
         model=workload.model(),
-        settings=MemorySettings(meta_batch_size=tasks),
+        settings=MemorySettings(**IN_PROCESS | {"meta_batch_size": tasks}),
         seed=0,
         device=torch.device("cpu"),
         memory_budget=None,
     )
-    peak = next(reading for reading in measure_memory(bench) if reading.metric == "peak_bytes").value
+    peak = read(bench)["peak_bytes"].value
     assert peak is not None
     return peak / MIB
 

@@ -1,0 +1,67 @@
+"""The peak of a meta-step that is not run: the same step on fake tensors, which have shapes and no values."""
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from harness.core.episodes import Shots
+from harness.measure.bench import Bench
+from harness.measure.tracker import LiveStorages, VirtualOutOfMemory
+
+KIB, MIB = 2**10, 2**20
+
+
+class Unpredictable(Exception):
+    """The method needs values, so its step cannot be run without them: the reason in a sentence."""
+
+
+@dataclass(frozen=True)
+class DeviceProfile:
+    """What a device's allocator adds to the bytes of the tensors.
+
+    block: the unit in which it hands memory out. workspace: what libraries keep of it between operators.
+    """
+
+    block: int
+    workspace: int
+    source: str
+
+
+PROFILES: dict[str, DeviceProfile] = {
+    "tensors": DeviceProfile(1, 0, "the bytes of the tensors themselves, as the virtual budget counts them"),
+}
+
+
+def predicted_peak(
+    bench: Bench, limit: int | None = None, profile: DeviceProfile = PROFILES["tensors"]
+) -> LiveStorages:
+    """The tracker after one meta-step of `bench` on fake tensors, with the outer rule's state present.
+
+    Nothing of the step's size is allocated. The tensors are fake CPU tensors whatever the device: a build of
+    torch without CUDA aborts the process on a fake CUDA leaf. With `limit` raises VirtualOutOfMemory as the
+    tracker does; raises Unpredictable where the step needs a value.
+    """
+    bench = replace(bench, device=torch.device("cpu"))
+    batch = bench.meta_batch()
+    with FakeTensorMode(allow_non_fake_inputs=True) as mode:
+
+        def fake(shots: Shots) -> Shots:
+            return Shots(mode.from_tensor(shots.inputs), mode.from_tensor(shots.targets))
+
+        batch = replace(batch, support=fake(batch.support), query=fake(batch.query))
+        workspace = torch.empty(profile.workspace, dtype=torch.uint8)
+        try:
+            learner = bench.learner(2)
+            learner.prime()
+            resident = [*learner.state_tensors(), *batch.tensors(), workspace]
+            with LiveStorages(resident, limit, block=profile.block) as tracker:
+                learner.step(batch)
+        except VirtualOutOfMemory:
+            raise
+        except Exception as failure:
+            first = str(failure).strip().partition("\n")[0]
+            raise Unpredictable(
+                f"the step cannot be run without values: {type(failure).__name__}: {first}"
+            ) from failure
+    return tracker
