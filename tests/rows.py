@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from harness.store import Row, RunFolder
 
@@ -121,12 +122,41 @@ def whole_run(*, budget_mib: float = 400.0, seeds: int = 3, **changes: Any) -> l
     return cells
 
 
-def write_run(path: Path, cells: list[list[Row]], *, unfinished: int = 0, suite: str = "quick") -> Path:
-    """A run folder with these cells, of a plan that may hold more."""
+def trace_of(method: str, steps: int, operators: int = 300) -> pd.DataFrame:
+    """Live bytes over one meta-step that peak at the method's peak: an unrolled loop climbs to its end, an
+    implicit method peaks in its solve, the others in the backward pass."""
+    peak = BASELINE + (FLAT_MIB[method] + MIB_A_STEP[method] * steps) * MIB
+    x = np.linspace(0, 1, operators)
+    saw = 0.25 + 0.1 * np.abs(np.sin(np.pi * steps * x / 0.6))
+    if method == "maml":
+        ends = {"inner loop": 0.45, "query": 0.5, "backward": 0.96, "outer update": 1.0}
+        height = np.interp(x, [0, 0.44, 0.5, 0.96, 1], [0, 1, 0.97, 0.05, 0.02])
+    elif method.startswith("imaml"):
+        ends = {"inner loop": 0.6, "query": 0.66, "solve": 0.97, "outer update": 1.0}
+        height = np.where(x < 0.66, saw, np.where(x < 0.97, 0.9 + 0.1 * np.sin(40 * x), 0.05))
+        height[np.searchsorted(x, 0.8)] = 1.0
+    else:
+        ends = {"inner loop": 0.7, "query": 0.8, "backward": 0.95, "outer update": 1.0}
+        height = np.where(x < 0.7, saw, np.interp(x, [0.7, 0.85, 0.95, 1], [0.3, 1, 0.1, 0.05]))
+    height = height / height.max()
+    phases = np.array(list(ends))[np.searchsorted(list(ends.values()), x)]
+    live = BASELINE + height * (peak - BASELINE)
+    return pd.DataFrame({"operator": np.arange(1.0, operators + 1), "live_bytes": live, "phase": phases})
+
+
+def write_trace(run: Path, cell_id: str, trace: pd.DataFrame) -> None:
+    """Leave a trace where a memory cell does."""
+    trace.to_csv(RunFolder(run).cell_folder(cell_id) / "memory_trace.csv", index=False)
+
+
+def write_run(
+    path: Path, cells: list[list[Row]], *, unfinished: int = 0, suite: str = "quick", **manifest: Any
+) -> Path:
+    """A run folder with these cells, of a plan that may hold more; `manifest` has further keys."""
     folder = RunFolder.create(path)
     plan = [{"id": cell[0].cell_id, "measure": cell[0].measure} for cell in cells]
     plan += [{"id": f"unfinished-{i}", "measure": "memory"} for i in range(unfinished)]
-    folder.write_manifest({"suite": suite, "cells": plan})
+    folder.write_manifest({"suite": suite, "cells": plan} | manifest)
     folder.write_environment({"device_name": "Example CPU", "threads": 2, "torch": "2.12.0"})
     for cell in cells:
         folder.append_cell(cell[0].cell_id, cell[0].attempt, cell)

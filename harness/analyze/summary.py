@@ -1,6 +1,7 @@
 """A frame of rows, summarised: one line a curve point, with its uncertainty and, where it failed, its status.
 
 Nothing is imputed. A point without a value is kept with NaN and the status that says why (a censored point).
+`flag` is what an instrument warns of at this point, empty where it does not.
 Every summary starts with `POINT`, is sorted by it, and holds only what was asked for: an empty frame has the
 same columns.
 """
@@ -60,7 +61,7 @@ def accuracy_summary(frame: pd.DataFrame) -> pd.DataFrame:
             "gain": gain,
             "seeds": interval.count,
         }
-        records.append(point | record | _fate(rows[rows.metric == metric]))
+        records.append(point | record | _fate(rows, metric))
     columns = (
         "metric mean low high interval_kind tasks_ci95 seeds_ci95 untrained untrained_low untrained_high"
     )
@@ -70,14 +71,19 @@ def accuracy_summary(frame: pd.DataFrame) -> pd.DataFrame:
 def memory_summary(frame: pd.DataFrame) -> pd.DataFrame:
     """Peak and baseline in bytes; where a point was measured several times, the largest.
 
+    `predicted_bytes` is what the step needs by prediction, known for points that did not fit too.
     `growth_bytes_per_step` is the slope from the next smaller number of inner steps that was measured.
     """
     records = []
     for point, rows in _points(frame, "memory"):
-        peak, baseline = (_values(rows, name).max() for name in ("peak_bytes", "baseline_bytes"))
-        record = {"peak_bytes": peak, "baseline_bytes": baseline, "growth_bytes_per_step": np.nan}
-        records.append(point | record | _fate(rows[rows.metric == "peak_bytes"]))
-    summary = _tidy(records, "peak_bytes baseline_bytes growth_bytes_per_step")
+        record = {
+            "peak_bytes": _values(rows, "peak_bytes").max(),
+            "baseline_bytes": _values(rows, "baseline_bytes").max(),
+            "predicted_bytes": _values(rows, "predicted_peak_bytes").max(),
+            "growth_bytes_per_step": np.nan,
+        }
+        records.append(point | record | _fate(rows, "peak_bytes"))
+    summary = _tidy(records, "peak_bytes baseline_bytes predicted_bytes growth_bytes_per_step")
     for _, curve in summary.dropna(subset="peak_bytes").groupby(POINT[:3]):
         growth = curve.peak_bytes.diff() / curve.inner_steps.diff()
         summary.loc[curve.index, "growth_bytes_per_step"] = growth
@@ -105,7 +111,7 @@ def time_summary(frame: pd.DataFrame) -> pd.DataFrame:
             "rounds": len(rounds),
             "blocks": len(blocks),
         }
-        records.append(point | record | _fate(rows[rows.metric == "step_seconds"]))
+        records.append(point | record | _fate(rows, "step_seconds"))
     summary = _tidy(records, "median low high minimum ratio_to_fastest rounds blocks")
     fastest = summary.groupby(["workload", "inner_steps"])["median"].transform("min")
     summary["ratio_to_fastest"] = summary["median"] / fastest
@@ -160,17 +166,19 @@ def _values(rows: pd.DataFrame, metric: str) -> pd.Series:
     return rows[(rows.metric == metric) & (rows.status == "ok")]["value"]
 
 
-def _fate(headline: pd.DataFrame) -> dict[str, Any]:
+def _fate(rows: pd.DataFrame, metric: str) -> dict[str, Any]:
     """`ok` where any value exists; `failed`, `failure` and `detail` tell what became of the others."""
+    headline = rows[rows.metric == metric]
+    flag = "; ".join(dict.fromkeys(rows[rows.metric == "flag"].detail))
     bad = headline[headline.status != "ok"]
     failure = "" if bad.empty else str(bad.status.mode().iloc[0])
     detail = "" if bad.empty else str(bad[bad.status == failure].detail.iloc[0])
     status = "ok" if len(bad) < len(headline) else failure
-    return {"status": status, "failed": len(bad), "failure": failure, "detail": detail}
+    return {"status": status, "failed": len(bad), "failure": failure, "detail": detail, "flag": flag}
 
 
 def _tidy(records: list[dict[str, Any]], columns: str) -> pd.DataFrame:
-    names = [*POINT, *columns.split(), "status", "failed", "failure", "detail"]
+    names = [*POINT, *columns.split(), "status", "failed", "failure", "detail", "flag"]
     return pd.DataFrame(records, columns=names).sort_values(POINT, ignore_index=True)
 
 

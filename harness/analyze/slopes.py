@@ -1,0 +1,64 @@
+"""How time grows with inner steps: the Theil-Sen slope of the minima, in words."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from harness.analyze.summary import LEVEL, POINT
+
+POINTS_FOR_A_SLOPE = 3  # below, there is no spread of slopes to tell an interval from
+
+
+@dataclass(frozen=True, kw_only=True)
+class TimeSlope:
+    """The time curve of one method on one workload; NaN where it has too few points."""
+
+    workload: str
+    method: str
+    method_label: str
+    seconds_per_step: float
+    low: float  # 95% interval
+    high: float
+    points: int  # numbers of inner steps that were timed
+
+    @property
+    def is_known(self) -> bool:
+        return self.points >= POINTS_FOR_A_SLOPE
+
+    @property
+    def sentence(self) -> str:
+        if not self.is_known:
+            return f"{self.method_label}: no slope from {self.points} point{'' if self.points == 1 else 's'}"
+        slope, low, high = (1e3 * s for s in (self.seconds_per_step, self.low, self.high))
+        digits = max(0, min(4, 2 - int(np.floor(np.log10(abs(slope)))))) if slope else 1
+        numbers = f"{low:.{digits}f} to {high:.{digits}f}"
+        return f"{self.method_label}: {slope:+.{digits}f} ms a step (Theil-Sen on minima, {numbers})"
+
+
+def time_slopes(time: pd.DataFrame) -> list[TimeSlope]:
+    """One a method and workload, from `time_summary`.
+
+    Of the minimum over rounds, since noise on a shared machine only adds; Theil-Sen, since one point that
+    was disturbed in every round must not turn the line.
+    """
+    found = []
+    for (workload, method, label), curve in time.groupby(POINT[:3], sort=False):
+        timed = curve.dropna(subset="minimum")
+        slope = low = high = float("nan")
+        if len(timed) >= POINTS_FOR_A_SLOPE:
+            minima, steps = timed.minimum.to_numpy(float), timed.inner_steps.to_numpy(float)
+            slope, _, low, high = stats.theilslopes(minima, steps, alpha=LEVEL)
+        found.append(
+            TimeSlope(
+                workload=str(workload),
+                method=str(method),
+                method_label=str(label),
+                seconds_per_step=float(slope),
+                low=float(low),
+                high=float(high),
+                points=len(timed),
+            )
+        )
+    return found
