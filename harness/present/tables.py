@@ -1,26 +1,26 @@
 """What `innerloop show RUN` prints: the curves as tables, and what failed."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pandas as pd
-from rich.console import Group, RenderableType
-from rich.markup import escape
+from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from harness.analyze.growth import MIB, memory_growth
+from harness.analyze.pairs import paired_ratios
+from harness.analyze.readings import memory_readings
+from harness.analyze.slopes import time_slopes
 from harness.analyze.summary import accuracy_summary, failures, memory_summary, time_summary
 from harness.frame import load_frame
+from harness.present.caveats import failure_table, flag_table
+from harness.present.grid import PARTLY, bare_table, grid, section
 from harness.present.palette import NEWTON_METHODS, method_order
+from harness.present.readings import readings_sections
 from harness.settings import format_settings
 from harness.store import RunFolder
-
-STATUS_STYLE = {"skipped": "dim", "interrupted": "yellow"}
-PARTLY = "†"
 
 
 def show_run(path: Path | str | RunFolder) -> list[RenderableType]:
@@ -32,28 +32,34 @@ def show_run(path: Path | str | RunFolder) -> list[RenderableType]:
     for workload, part in accuracy.groupby("workload"):
         loss = bool((part.metric == "loss").any())
         title = f"{'Loss' if loss else 'Accuracy, %,'} on fresh test tasks: {workload}"
-        grid = _grid(part, "mean", _loss if loss else _percent)
-        shown.append(_section(title, grid, [*_about_accuracy(part, loss), *_about_points(part, "mean")]))
+        table = grid(part, "mean", _loss if loss else _percent)
+        shown.append(section(title, table, [*_about_accuracy(part, loss), *_about_points(part, "mean")]))
         if len(untrained := part.dropna(subset="untrained")):
-            floor = _grid(untrained, "untrained", _untrained_loss if loss else _untrained_percent)
-            shown.append(_section("The same adaptation from the untrained initialisation", floor, []))
+            floor = grid(untrained, "untrained", _untrained_loss if loss else _untrained_percent)
+            shown.append(section("The same adaptation from the untrained initialisation", floor, []))
+    readings = memory_readings(frame)
     for workload, part in memory.groupby("workload"):
-        grid = _grid(part, "peak_bytes", lambda point: f"{point.peak_bytes / MIB:.1f}")
+        table = grid(part, "peak_bytes", lambda point: f"{point.peak_bytes / MIB:.1f}")
         growth = sorted(memory_growth(part), key=lambda g: (method_order(g.method), g.method_label))
         notes = [*(g.sentence for g in growth), *_about_points(part, "peak_bytes")]
-        shown.append(_section(f"Peak memory of a meta-step, MiB: {workload}", grid, notes))
+        shown.append(section(f"Peak memory of a meta-step, MiB: {workload}", table, notes))
+        shown += readings_sections(readings[readings.workload == workload])
+    ratios = paired_ratios(frame, method_order)
     for workload, part in time.groupby("workload"):
-        notes = [*_about_time(part), *_about_points(part, "median")]
-        grid = _grid(part, "median", _milliseconds)
-        shown.append(_section(f"Time of a meta-step, ms: {workload}", grid, notes))
+        notes = [*_about_time(part), *_slopes(part), *_about_points(part, "median")]
+        table = grid(part, "median", _milliseconds)
+        shown.append(section(f"Time of a meta-step, ms: {workload}", table, notes))
+        paired = ratios[ratios.workload == workload]
+        if paired.ratio.notna().any():
+            title = f"Time relative to {paired.reference.iloc[0]}, paired per round"
+            shown.append(section(title, grid(paired, "ratio", _ratio), _about_ratios(paired)))
     failed = failures(frame)
     if not failed.empty:
-        shown.append(_section("Failed and skipped", failure_table(failed), []))
-    flags = frame[frame.metric == "flag"]
-    if not flags.empty:
-        shown.append(_section("Flags: read these numbers with care", flag_table(flags), []))
+        shown.append(section("Failed and skipped", failure_table(failed), []))
+    if (frame.metric == "flag").any():
+        shown.append(section("Flags: read these numbers with care", flag_table(frame), []))
     if not frame.empty:
-        shown.append(_section("Settings", settings_table(frame), []))
+        shown.append(section("Settings", settings_table(frame), []))
     if frame.empty:
         shown.append(Text("No cell of the plan has finished yet."))
     return shown
@@ -83,57 +89,9 @@ def _counted(number: Any, thing: str) -> str:
     return f"{number} {thing}" if str(number) == "1" else f"{number} {thing}s"
 
 
-def _section(title: str, table: Table, notes: list[str]) -> Group:
-    return Group(Text(title, "bold"), table, *(Text(note, "dim") for note in notes), Text(""))
-
-
-def _grid(points: pd.DataFrame, value: str, show: Callable[[Any], str]) -> Table:
-    """Methods down, inner steps across; a failed point shows its status."""
-    steps = sorted(int(step) for step in points.inner_steps.unique())
-    cells: dict[tuple[str, str], dict[int, Text]] = {}
-    for point in points.to_dict("records"):
-        known = pd.notna(point[value])
-        text = (
-            show(SimpleNamespace(**{str(name): x for name, x in point.items()})) if known else point["status"]
-        )
-        style = "" if known else STATUS_STYLE.get(point["status"], "red")
-        mark = PARTLY if known and point["failed"] else ""
-        line = cells.setdefault((point["method"], point["method_label"]), {})
-        line[point["inner_steps"]] = Text(text + mark, style)
-    table = _table()
-    table.add_column("inner steps", overflow="fold")
-    for step in steps:
-        column = [line[step] for line in cells.values() if step in line]
-        width = max(len(word) for text in column for word in text.plain.split())
-        table.add_column(str(step), justify="right", min_width=max(width, len(str(step))))
-    for key in sorted(cells, key=lambda key: (method_order(key[0]), key[1])):
-        table.add_row(escape(key[1]), *(cells[key].get(step, "") for step in steps))
-    return table
-
-
-def failure_table(failed: pd.DataFrame) -> Table:
-    """Points that failed for one reason share a line."""
-    table = _table()
-    several = failed.workload.nunique() > 1
-    for name in ("measure", *(["workload"] if several else []), "method", "inner steps", "status"):
-        table.add_column(name, overflow="fold", min_width=min(len(name), 8))
-    table.add_column("reason", overflow="fold", ratio=1)
-    keys = ["measure", "workload", "method_label", "status", "reason"]
-    for key, rows in failed.groupby(keys, sort=False):
-        measure, workload, label, status, reason = map(str, key)
-        steps = ", ".join(str(step) for step in sorted(rows.inner_steps.unique()))
-        count = int(rows["count"].sum())
-        times = f" ({count} rows)" if count > rows.inner_steps.nunique() else ""
-        place = [measure, workload] if several else [measure]
-        style = STATUS_STYLE.get(status, "red")
-        before, after = [*place, label, steps], reason + times
-        table.add_row(*map(Text, before), Text(status, style), Text(after))
-    return table
-
-
 def settings_table(frame: pd.DataFrame) -> Table:
     """What each method ran with."""
-    table = _table()
+    table = bare_table()
     table.add_column("method", overflow="fold", min_width=8)
     table.add_column("settings", overflow="fold", ratio=1)
     methods = frame[["method", "method_label", "settings"]].drop_duplicates()
@@ -141,22 +99,6 @@ def settings_table(frame: pd.DataFrame) -> Table:
     for _, label, settings in rows:
         table.add_row(Text(label), Text(format_settings(json.loads(settings)).replace(",", ", ")))
     return table
-
-
-def flag_table(flags: pd.DataFrame) -> Table:
-    """What the instruments warn of, point by point."""
-    table = _table()
-    for name in ("measure", "method", "inner steps", "seed"):
-        table.add_column(name, overflow="fold", min_width=min(len(name), 8))
-    table.add_column("warning", overflow="fold", ratio=1)
-    keys = ["measure", "method_label", "inner_steps", "seed", "detail"]
-    for key, _ in flags.groupby(keys, sort=False):
-        table.add_row(*(Text(str(part)) for part in key))
-    return table
-
-
-def _table() -> Table:
-    return Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
 
 
 def _percent(point: Any) -> str:
@@ -220,3 +162,27 @@ def _about_time(part: pd.DataFrame) -> list[str]:
         return []
     counted = f"{_counted(rounds, 'round')} in {_counted(blocks, 'block')}"
     return [f"Median of {counted}, ± half of its bootstrap 95% interval: within this run, not between runs."]
+
+
+def _slopes(part: pd.DataFrame) -> list[str]:
+    slopes = sorted(time_slopes(part), key=lambda s: (method_order(s.method), s.method_label))
+    return [slope.sentence for slope in slopes if slope.is_known]
+
+
+def _ratio(point: Any) -> str:
+    digits = 1 if point.ratio >= 10 else 2 if point.ratio >= 0.1 else 4
+    interval = f" ({point.low:.{digits}f}-{point.high:.{digits}f})" if pd.notna(point.low) else ""
+    return f"{point.ratio:.{digits}f}{interval}"
+
+
+def _about_ratios(part: pd.DataFrame) -> list[str]:
+    known = part[part.pairs > 0]
+    pairs = _range(known.pairs.min(), known.pairs.max(), "{:.0f}")
+    blocks = known.blocks.max()
+    interval = f", with a 95% t interval over {blocks} blocks" if blocks > 1 else ""
+    notes = [
+        f"Median over the rounds of a block, geometric mean over blocks{interval}; {pairs} pairs a point."
+    ]
+    if (part.status == "unpaired").any():
+        notes.append(f"unpaired: {part.reference.iloc[0]} was not timed at as many steps.")
+    return notes

@@ -4,8 +4,10 @@ from typing import Any
 
 import pytest
 from rich.console import Console
-from rows import accuracy_cell, memory_cell, row, whole_run, write_run
+from rows import MIB, accuracy_cell, memory_cell, row, time_cell, whole_run, write_run
 
+from harness.frame import frame_of
+from harness.present.caveats import flag_lines, with_ranges
 from harness.present.tables import show_run
 
 
@@ -37,7 +39,7 @@ def test_long_labels_wrap_and_numbers_do_not(tmp_path: Path) -> None:
         cells += [memory_cell("imaml-hf", 2**i, cell_id=f"{lam}-{i}", **changes) for i in range(9)]
     text = shown(write_run(tmp_path / "run", cells))
     assert "…" not in text
-    assert text.count("108.0") == 18
+    assert text.count("108.0") == 18 + 2  # the readings repeat the last of each
 
 
 def test_failed_points_show_their_status_and_memory_is_put_in_words(tmp_path: Path) -> None:
@@ -74,3 +76,97 @@ def test_a_run_that_has_finished_nothing_says_so(tmp_path: Path) -> None:
     text = shown(write_run(tmp_path / "run", [], unfinished=3))
     assert "0 of 3 cells finished" in text
     assert "No cell of the plan has finished yet." in text
+
+
+def test_slopes_of_time_stand_under_their_table(tmp_path: Path) -> None:
+    lines = shown(write_run(tmp_path / "run", whole_run())).splitlines()
+    (note,) = (line for line in lines if line.startswith("imaml-hf: +") and "ms a step" in line)
+    assert "Theil-Sen on minima" in note
+    assert float(note.split()[1]) == pytest.approx(160, rel=0.05)
+
+
+def test_ratios_are_relative_to_the_first_method_that_was_timed(tmp_path: Path) -> None:
+    cells = [time_cell(b, [("maml", 4), ("reptile", 4), ("imaml-hf", 8)]) for b in range(3)]
+    text = shown(write_run(tmp_path / "run", cells))
+    grid = text.partition("Time relative to maml, paired per round")[2]
+    ratio, low, high = grid.split("reptile")[1].split()[0], *grid.split("(")[1].split(")")[0].split("-")
+    assert float(ratio) == pytest.approx((0.004 + 4 * 0.0132) / (0.021 + 4 * 0.034), abs=0.02)
+    assert float(low) <= float(ratio) <= float(high)
+    assert "unpaired: maml was not timed at as many steps." in grid
+    assert "27 pairs a point" in grid
+
+
+def readings_cell(method: str, **values: float | None) -> list:
+    where = "in inner loop, after aten.mul.Tensor; meta-batch of 1, vectorized"
+    return [
+        row(method=method, cell_id=f"memory-{method}", metric=metric, value=value,
+            status="skipped" if value is None else "ok",
+            detail=where if metric == "tracked_peak_bytes" else "")
+        for metric, value in values.items()
+    ]  # fmt: skip
+
+
+def test_readings_of_memory_stand_side_by_side(tmp_path: Path) -> None:
+    maml = {"peak_bytes": 200 * MIB, "tracked_peak_bytes": 150 * MIB, "scratch_bytes": 50 * MIB}
+    cells = [
+        readings_cell("maml", **maml, predicted_peak_bytes=150 * MIB, resident_peak_bytes=900 * MIB),
+        readings_cell("reptile", **maml | {"scratch_bytes": None}, predicted_peak_bytes=152 * MIB),
+        readings_cell("fomaml", peak_bytes=3 * MIB, tracked_peak_bytes=3 * MIB, nvml_bytes=None),
+    ]
+    text = shown(write_run(tmp_path / "run", cells), width=100)
+    table = text.partition("Readings of memory")[2].partition("tracked: ")[0]
+    lines = {line.split()[0]: line.split()[1:] for line in table.splitlines()[1:] if line.split()}
+    place = ["inner", "loop:", "mul.Tensor"]
+    assert lines["maml"] == ["4", "200.0", "150.0", "25.0", "%", "exact", "900.0", *place]
+    assert lines["reptile"] == ["4", "200.0", "150.0", "-", "+2.0", "-", *place]
+    assert "nvml" not in table
+    assert "GPU" not in text
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_readings_of_a_gpu_are_a_table_of_their_own_and_fit(tmp_path: Path, width: int) -> None:
+    metrics = ("peak_bytes", "tracked_peak_bytes", "scratch_bytes", "predicted_peak_bytes",
+               "resident_peak_bytes", "requested_bytes", "reserved_bytes", "workspace_bytes")  # fmt: skip
+    cell = readings_cell("maml", **{metric: 81920.0 * MIB for metric in metrics}, nvml_bytes=None)
+    text = shown(write_run(tmp_path / "run", [cell]), width)
+    assert "…" not in text
+    assert all(len(line) <= width for line in text.splitlines())
+    gpu = text.partition("Readings of the GPU's memory")[2]
+    assert ["maml", "4", *["81920.0"] * 3] in [line.split() for line in gpu.splitlines()]
+    assert "nvml" not in gpu
+
+
+def flagged(method: str, steps: int, warning: str, *, seed: int = 0) -> list:
+    place = {"method": method, "inner_steps": steps, "seed": seed, "measure": "time", "settings": {}}
+    return [
+        row(**place, metric="step_seconds", value=1.0),
+        row(**place, metric="flag", value=None, detail=warning),
+    ]
+
+
+def test_one_warning_of_all_points_is_one_line() -> None:
+    points = [("maml", 4), ("maml", 8), ("imaml-hf", 1), ("imaml-hf", 2)]
+    rows = [r for method, steps in points for r in flagged(method, steps, "the machine was busy")]
+    (line,) = flag_lines(frame_of(rows)).to_dict("records")
+    assert (line["methods"], line["inner steps"], line["seeds"]) == ("all methods", "all", "0")
+
+
+def test_flags_are_not_said_of_points_that_have_none() -> None:
+    rows = [r for steps in (1, 2) for r in flagged("maml", steps, "busy")]
+    rows += flagged("reptile", 2, "busy", seed=1)
+    rows += [row(method="reptile", settings={}, measure="time", metric="step_seconds", inner_steps=8)]
+    rows += [row(method="fomaml", settings={}, measure="time", metric="step_seconds", inner_steps=1)]
+    lines = flag_lines(frame_of(rows))
+    assert list(lines.methods) == ["maml", "reptile"]
+    assert list(lines["inner steps"]) == ["1, 2", "2"]
+    assert list(lines.seeds) == ["0", "1"]
+
+
+def test_warnings_that_differ_in_numbers_become_a_range_within_a_method() -> None:
+    rows = flagged("maml", 1, "residual of 14, where 1 is none") + flagged(
+        "maml", 2, "residual of 3.1, where 1 is none"
+    )
+    rows += flagged("reptile", 1, "residual of 5, where 1 is none")
+    lines = flag_lines(frame_of(rows))
+    assert list(lines.warning) == ["residual of 3.1 to 14, where 1 is none", "residual of 5, where 1 is none"]
+    assert with_ranges(["9% of I + H/lam2", "79% of I + H/lam2"]) == "9% to 79% of I + H/lam2"
