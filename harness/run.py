@@ -12,9 +12,9 @@ from typing import Any, Protocol
 
 from harness import environment
 from harness.errors import UsageError
-from harness.executors.local import Ended, LocalExecutor, Worker
+from harness.executors.local import Ended, LocalExecutor, Worker, WorkerFailed
 from harness.plan import Plan, make_plan
-from harness.protocol import Cell, Launch, Reading, Resolved, Samples, Status
+from harness.protocol import Cell, Checks, Launch, Reading, Resolved, Samples, SelfCheck, Status, unchecked
 from harness.store import RESULTS, CellRecord, Row, RunFolder, replace_file
 from harness.suite import Overrides, Suite, load_suite
 
@@ -55,6 +55,8 @@ class Watcher(Protocol):
     """Who is told how a run goes."""
 
     def planned(self, plan: Plan, folder: Path, todo: list[Cell], jobs: int) -> None: ...
+
+    def checked(self, found: Checks) -> None: ...
 
     def started(self, cell: Cell) -> None: ...
 
@@ -101,6 +103,8 @@ def run(options: Options, watcher: Watcher) -> Result:
             finished = folder.finished()
             todo = missing(plan, finished, options.retry)
             watcher.planned(plan, path, todo, jobs)
+            if todo:
+                watcher.checked(check_instruments(executor, folder, resolved.device, suite.content.threads))
             try:
                 execute(todo, folder, executor, watcher, plan, options, jobs, finished)
             finally:
@@ -128,6 +132,16 @@ def default_jobs(suite: Suite, resolved: Resolved) -> int:
 def describe(resolved: Resolved, suite: Suite) -> dict[str, Any]:
     """The environment as it is kept with the run."""
     return environment.describe_machine() | resolved.environment | {"threads": suite.content.threads}
+
+
+def check_instruments(executor: LocalExecutor, folder: RunFolder, device: str, threads: int) -> Checks:
+    """Hold the instruments against known quantities, and keep with the run what came of it."""
+    try:
+        found: Checks = executor.ask(SelfCheck(device, threads, quick=True))
+    except WorkerFailed as failure:
+        found = Checks(device, [unchecked("selfcheck", str(failure))])
+    folder.write_selfcheck(found.as_json())
+    return found
 
 
 def missing(plan: Plan, finished: Mapping[str, CellRecord], retry: frozenset[str]) -> list[Cell]:
@@ -238,8 +252,8 @@ def _foregone(cell: Cell, unfit: Mapping[tuple[str, ...], str]) -> Iterator[Read
 
 
 def _survives(reading: Reading, cell: Cell) -> bool:
-    """Whether a reading counts though its process did not come to its end: how a point failed, and what memory
-    had read beside its headline (a prediction, say). A block's rounds do not: they are taken anew."""
+    """Whether a reading counts though its process did not come to its end: how a point failed, and what
+    memory had read beside its headline (a prediction, say). A block's rounds do not: they are taken anew."""
     if reading.metric == cell.headline:
         return reading.status != "ok"
     return cell.measure == "memory"

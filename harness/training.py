@@ -64,8 +64,9 @@ class MetaLearner:
             if not self._checked:  # once, so that no timed step pays for it
                 check_returned(gradient, self.meta, len(chunk))
                 self._checked = True
-            part = {name: gradient[name].sum(0) / len(batch) for name in self.meta}
-            mean = part if mean is None else trees.axpy(1.0, part, mean)
+            with phases.phase("outer update"):
+                part = {name: gradient[name].sum(0) / len(batch) for name in self.meta}
+                mean = part if mean is None else trees.axpy(1.0, part, mean)
             del gradient, part, tasks
         assert mean is not None, "a meta-batch has at least one task"
         with phases.phase("outer update"):

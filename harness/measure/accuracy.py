@@ -91,7 +91,8 @@ def measure_accuracy(bench: Bench, progress: Callable[[float, str], None]) -> It
         detail = f"mean over tasks and meta-steps; largest {records.maximum[name]:.4g}"
         yield Reading(0, name, records.mean(name), "", detail=detail)
     yield from doubts(records)
-    yield Samples("per_task", {"task": list(range(settings.test_tasks)), **{m: v.tolist() for m, v in per_task.items()}})
+    scores = {metric: values.tolist() for metric, values in per_task.items()}
+    yield Samples("per_task", {"task": list(range(settings.test_tasks)), **scores})
 
 
 def doubts(records: Records) -> Iterator[Reading]:

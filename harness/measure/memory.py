@@ -159,8 +159,8 @@ def _resident_readings(fresh: FreshProcess, live: int) -> Iterator[Reading]:
         yield skipped("resident_peak_bytes", str(failure))
         return
     detail = (
-        f"VmHWM of a fresh process during its first step, {read.before / MIB:.1f} MiB before it: coarse, whole "
-        "pages of the whole process"
+        f"VmHWM of a fresh process during its first step, {read.before / MIB:.1f} MiB before it; coarse: "
+        "whole pages of the whole process"
     )
     yield Reading(0, "resident_peak_bytes", read.peak, "byte", detail=detail)
     yield Reading(

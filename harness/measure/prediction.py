@@ -29,8 +29,13 @@ class DeviceProfile:
 
 
 PROFILES: dict[str, DeviceProfile] = {
-    "tensors": DeviceProfile(1, 0, "the bytes of the tensors themselves, as the virtual budget counts them"),
+    "tensors": DeviceProfile(1, 0, "the bytes of the tensors themselves, as a virtual budget counts them"),
+    # c10/cuda/CUDACachingAllocator: kMinBlockSize. aten/src/ATen/cuda/CublasHandlePool: :4096:2:16:8, or 32 MiB
+    # on compute capability 9.0, for the handle of the forward and for that of the backward thread.
+    "cuda": DeviceProfile(512, 2 * (2 * 4096 + 8 * 16) * KIB, "blocks of 512 bytes, two cuBLAS workspaces"),
+    "cuda-hopper": DeviceProfile(512, 2 * 32 * MIB, "blocks of 512 bytes, two cuBLAS workspaces of 32 MiB"),
 }
+"""Stated, not measured: how far each is from a device's own peak is for the memory measure to tell there."""
 
 
 def predicted_peak(

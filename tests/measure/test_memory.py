@@ -8,8 +8,8 @@ from problems import gaussian, make
 
 from harness.core.method import Method
 from harness.core.objective import Execution
-from harness.measure.bench import Bench
 from harness.measure.allocator import allocator_peak
+from harness.measure.bench import Bench
 from harness.measure.memory import measure_memory
 from harness.measure.tracker import LiveStorages, storage_bytes
 from harness.protocol import MemorySettings, Reading
