@@ -21,6 +21,7 @@ from harness import registry
 from harness.errors import UsageError
 from harness.measure.accuracy import measure_accuracy
 from harness.measure.bench import Bench
+from harness.measure.calm import CalmCheck
 from harness.measure.memory import measure_memory
 from harness.measure.time import PointFailed, measure_time, warm_up
 from harness.measure.tracker import VirtualOutOfMemory
@@ -138,6 +139,7 @@ def _run_block(launch: Launch, tasks: Tasks, send: Send) -> None:
             contestants.append(warm_up(make_bench(cell, i, tasks), i))
         except Exception as failure:
             send(failed(cell, i, failure))
+    calm = CalmCheck()
     done = 0
     while done < settings.rounds and contestants:
         try:
@@ -160,6 +162,8 @@ def _run_block(launch: Launch, tasks: Tasks, send: Send) -> None:
             send(reading)
         done += 1
         send(Progress(done / settings.rounds, f"round {done} of {settings.rounds}"))
+    for reading in calm.readings([c.point for c in contestants], cell.block):
+        send(reading)
 
 
 def what_changed(cell: Cell, tasks: Tasks) -> str:

@@ -31,6 +31,7 @@ from harness import store
 from harness.cli.app import call
 from harness.errors import UsageError
 from harness.executors.local import Ended, LocalExecutor, Worker
+from harness.measure import calm
 from harness.plan import make_plan
 from harness.protocol import Cell, Launch, Message, Reading
 from harness.run import Options, Outcome, Result, execute
@@ -87,6 +88,36 @@ def test_time_has_a_row_for_every_round_of_every_block(whole: tuple[Path, Result
             repeats.setdefault((row.method, row.inner_steps), []).append(row.repeat)
     assert {tuple(sorted(r)) for r in repeats.values()} == {(0, 1, 2, 3)}
     assert len(repeats) == 4
+
+
+def test_time_says_of_every_point_and_block_how_calm_the_machine_was(whole: tuple[Path, Result]) -> None:
+    for metric in ("competing_cores", "load_average"):
+        rows = [r for r in rows_of(whole[1].folder) if r.metric == metric]
+        points = [(n, k, block) for n in ("maml", "fomaml") for k in (1, 2) for block in (0, 1)]
+        assert sorted((r.method, r.inner_steps, r.repeat) for r in rows) == sorted(points)
+        assert {(r.measure, r.status) for r in rows} == {("time", "ok")}
+        assert len({(r.cell_id, r.value) for r in rows}) == 2  # one observation a block
+
+
+def test_a_busy_machine_flags_every_point_of_the_block(
+    whole: tuple[Path, Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = whole[1].plan
+    blocks = [c for c in plan.cells if c.measure == "time"]
+    monkeypatch.setattr(calm, "BUSY_SHARE", -1.0)
+    run = RunFolder.create(tmp_path / "run")
+    execute(blocks, run, Here(), Notes(), plan, Options("tiny"), 1, {})
+    flags = [r for r in run.rows() if r.metric == "flag"]
+    assert [(r.method, r.inner_steps, r.repeat, r.status) for r in flags] == [
+        (p.method.name, p.inner_steps, c.block, "ok") for c in blocks for p in c.points
+    ]
+    sentences = {r.detail for r in flags}
+    assert len(sentences) == 2  # one a block
+    assert all(
+        re.fullmatch(r"the machine was busy: other processes used \d+\.\d cores while block \d was timed", s)
+        for s in sentences
+    )
+    assert set(statuses(run.path).values()) == {"ok"}
 
 
 def test_an_accuracy_cell_keeps_its_tasks_beside_its_log(whole: tuple[Path, Result]) -> None:
@@ -255,8 +286,9 @@ def test_a_point_that_fails_in_the_second_round_is_alone_to_blame(folder: Folder
     if failed_round:
         assert [r.repeat for r in failed] == [1, 3]
     for method in ("maml", "fomaml"):
-        rounds = [r.repeat for r in rows_of(result.folder) if (r.method, r.status) == (method, "ok")]
-        assert sorted(rounds) == [0, 1, 2, 3]
+        rows = [r for r in rows_of(result.folder) if r.method == method and r.metric == "step_seconds"]
+        assert {r.status for r in rows} == {"ok"}
+        assert sorted(r.repeat for r in rows) == [0, 1, 2, 3]
 
 
 def test_failed_cells_run_again_only_when_asked_for(troubled: tuple[Path, Result]) -> None:
@@ -604,6 +636,15 @@ class FakeExecutor(LocalExecutor):
             ]
         self.events.append(("end", worker.launch.cell.measure, len(self.workers)))
         yield worker, end
+
+
+class Here(FakeExecutor):
+    """Runs a cell in this process."""
+
+    def wait(self, patience_s: float) -> Iterator[tuple[Worker, Ended]]:  # type: ignore[override]
+        worker = self.workers.pop()
+        worker.readings += readings_of(worker.launch.cell, worker.launch.without)
+        yield worker, Ended("done")
 
 
 def execute_with(

@@ -80,7 +80,9 @@ def clock(seconds: float | None) -> str:
 
 def headline(outcome: Outcome) -> str:
     """What a cell found, in a few words."""
-    missed = outcome.failures or [r for r in outcome.readings if r.status == "skipped"]
+    # What an instrument could not read beside the headline is no news of the cell.
+    told = [r for r in outcome.readings if r.metric == outcome.cell.headline]
+    missed = outcome.failures or [r for r in told if r.status == "skipped"]
     if missed:
         points = outcome.cell.points
         what = f"{points[missed[0].point].label} " if len(points) > 1 else ""
@@ -93,7 +95,7 @@ def headline(outcome: Outcome) -> str:
     if "peak_bytes" in values:
         return f"peak {values['peak_bytes'] / 2**20:.1f} MiB"
     if "step_seconds" in values:
-        return f"{len(outcome.readings)} steps timed, {len(outcome.cell.points)} points"
+        return f"{len(told)} steps timed, {len(outcome.cell.points)} points"
     return "nothing read"
 
 

@@ -101,7 +101,8 @@ def test_a_line_says_what_a_cell_found(plan: Plan) -> None:
     assert said("memory", Reading(0, "peak_bytes", 2**21, "byte")) == "peak 2.0 MiB"
     loss = Reading(0, "loss", 0.5, "loss"), Reading(0, "loss_ci95", 0.25, "loss")
     assert said("accuracy", *loss) == "loss 0.500 ±0.250"
-    assert said("time", *ok_readings(cell(plan, "time"))) == "4 steps timed, 4 points"
+    calm = Reading(0, "competing_cores", None, "core", status="skipped", detail="no /proc/stat")
+    assert said("time", *ok_readings(cell(plan, "time")), calm) == "4 steps timed, 4 points"
     oom = Reading(0, "peak_bytes", None, "", status="oom", detail="too large")
     assert said("memory", oom) == "oom: too large"
     failed = [Reading(i, "step_seconds", None, "", status="error", detail="no luck") for i in (1, 3)]
