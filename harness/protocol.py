@@ -307,8 +307,56 @@ class Listing:
     entries: list[tuple[str, str, str]]
 
 
-Task = Request | Launch | Literal["methods", "workloads"]
+@dataclass(frozen=True)
+class SelfCheck:
+    """Asks for the instruments to be held against known quantities; `quick`: only what takes no second."""
+
+    device: str
+    threads: int
+    quick: bool = False
+
+
+@dataclass(frozen=True)
+class Check:
+    """One instrument against one known quantity."""
+
+    instrument: str
+    quantity: str
+    expected: float | None
+    read: float | None
+    unit: str
+    error: float | None
+    """The reading less what is expected: a share of that where `relative`, else in the unit."""
+
+    tolerance: float | None
+    status: Literal["ok", "failed", "skipped"]
+    relative: bool = True
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Checks:
+    """What came of a selfcheck."""
+
+    device: str
+    checks: list[Check]
+
+    @property
+    def failed(self) -> list[Check]:
+        return [check for check in self.checks if check.status == "failed"]
+
+    def as_json(self) -> dict[str, Any]:
+        """As it is kept with a run, and printed."""
+        return {"device": self.device, "passed": not self.failed, "checks": [asdict(c) for c in self.checks]}
+
+
+def unchecked(instrument: str, why: str, status: Literal["failed", "skipped"] = "failed") -> Check:
+    """A check that came to no reading."""
+    return Check(instrument, "", None, None, "", None, None, status, note=why)
+
+
+Task = Request | Launch | SelfCheck | Literal["methods", "workloads"]
 """What a worker may be asked for."""
 
-Message = Reading | Samples | At | Progress | Done | Refused | Crashed | Resolved | Listing
+Message = Reading | Samples | At | Progress | Done | Refused | Crashed | Resolved | Listing | Checks
 """What a worker may say."""

@@ -120,6 +120,7 @@ class RunFolder:
         self.rows_path = path / "rows.jsonl"
         self.manifest_path = path / "manifest.json"
         self.environment_path = path / "environment.json"
+        self.selfcheck_path = path / "selfcheck.json"
         self.lock_path = path / ".lock"
         self.cells_path = path / "cells"
         self.tables_path = path / "tables"
@@ -246,6 +247,9 @@ class RunFolder:
     def write_environment(self, environment: dict[str, Any]) -> None:
         self._write_json(self.environment_path, environment)
 
+    def write_selfcheck(self, found: dict[str, Any]) -> None:
+        self._write_json(self.selfcheck_path, found)
+
     def _write_json(self, path: Path, content: dict[str, Any]) -> None:
         try:
             replace_file(path, _dumps(content, sort_keys=False, indent=2) + "\n")
@@ -266,6 +270,10 @@ class RunFolder:
     def environment(self) -> dict[str, Any]:
         """What the machine was; empty where it was never written."""
         return _read_json(self.environment_path) if self.environment_path.exists() else {}
+
+    def selfcheck(self) -> dict[str, Any]:
+        """How the instruments did before the run was last at work; empty where it was never written."""
+        return _read_json(self.selfcheck_path) if self.selfcheck_path.exists() else {}
 
     def finished(self) -> dict[str, CellRecord]:
         """The last attempt of each closed cell, in the order of closing, whichever plan it was made for.

@@ -38,10 +38,12 @@ from harness.protocol import (
     Reading,
     Refused,
     Request,
+    SelfCheck,
     Status,
     Task,
     TimeSettings,
 )
+from harness.selfcheck.checks import selfcheck
 from harness.training import Diverged
 from harness.workloads.base import Tasks
 
@@ -90,6 +92,8 @@ def _answer(task: Task, send: Send) -> None:
             send(preflight(task))
         case Launch():
             run_cell(task, send)
+        case SelfCheck():
+            send(selfcheck(task))
         case "methods":
             send(Listing(list_methods()))
         case "workloads":

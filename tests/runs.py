@@ -11,7 +11,7 @@ from typing import Any
 
 from harness.executors.local import Worker
 from harness.plan import Plan
-from harness.protocol import Cell, Reading, Resolved, ResolvedMethod, ResolvedWorkload
+from harness.protocol import Cell, Checks, Reading, Resolved, ResolvedMethod, ResolvedWorkload
 from harness.run import Options, Outcome, Result
 from harness.run import run as run_suite
 from harness.store import Row, RunFolder
@@ -78,9 +78,13 @@ class Notes:
     todo: list[str] = field(default_factory=list)
     started_cells: list[str] = field(default_factory=list)
     outcomes: list[Outcome] = field(default_factory=list)
+    found: list[Checks] = field(default_factory=list)
 
     def planned(self, plan: Plan, folder: Path, todo: list[Cell], jobs: int) -> None:
         self.todo = [cell.id for cell in todo]
+
+    def checked(self, found: Checks) -> None:
+        self.found.append(found)
 
     def started(self, cell: Cell) -> None:
         self.started_cells.append(cell.id)

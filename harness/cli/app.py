@@ -8,7 +8,7 @@ import typer
 import typer.main
 
 from harness import __version__
-from harness.cli import env, listing, plot, run, show
+from harness.cli import env, listing, plot, run, selfcheck, show
 from harness.errors import NothingSelected, UsageError
 from harness.store import StoreError
 
@@ -27,6 +27,7 @@ app.command("list")(listing.list_things)
 app.command("show")(show.show)
 app.command("plot")(plot.plot)
 app.command("env")(env.env)
+app.command("selfcheck")(selfcheck.selfcheck)
 
 
 def _version(wanted: bool) -> None:

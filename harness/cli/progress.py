@@ -10,7 +10,7 @@ from pathlib import Path
 
 from harness.executors.local import Worker
 from harness.plan import Plan
-from harness.protocol import Cell
+from harness.protocol import Cell, Checks
 from harness.run import Outcome, Watcher
 
 OVERHEAD_STEPS = 4  # what a cell costs besides its inner steps, in inner steps: only for estimates
@@ -116,6 +116,11 @@ class Board:
         again = f", {kept} finished before" if kept else ""
         cells = f"{len(todo)} of {len(plan.cells)} cells to run{again}"
         self.say(f"{plan.suite}: {cells}, {jobs} at once, into {folder}")
+
+    def checked(self, found: Checks) -> None:
+        if found.failed:
+            names = ", ".join(dict.fromkeys(check.instrument for check in found.failed))
+            self.say(f"warning: failed its selfcheck: {names}; look at `innerloop selfcheck` before the rows")
 
     def started(self, cell: Cell) -> None:
         self.estimate.waiting.pop(cell.id, None)

@@ -1,0 +1,1 @@
+"""`innerloop selfcheck`: every instrument reads quantities that are known without it."""
