@@ -54,20 +54,21 @@ def flag_lines(frame: pd.DataFrame) -> pd.DataFrame:
     differ in their numbers only: those become ranges.
     """
     flags = frame[frame.metric == "flag"]
+    valued = frame[frame.value.notna()]  # what failed cannot be doubted
     pattern = flags.detail.map(lambda text: NUMBER.sub("#", text)).rename("pattern")
     place = ["measure", "workload"]
     merged: dict[tuple[str, ...], list[tuple[str, str, str]]] = {}
     for key, rows in flags.groupby([*place, "method", "method_label", pattern], sort=False):
         measure, workload, method, label, _ = map(str, key)
         steps, warning = _listed(rows.inner_steps), with_ranges(list(rows.detail))
-        measured = frame[(frame[place] == [measure, workload]).all(axis=1) & (frame.method_label == label)]
+        measured = valued[(valued[place] == [measure, workload]).all(axis=1) & (valued.method_label == label)]
         # Methods need not be measured at the same steps to be flagged at all of theirs.
         where = "all" if _listed(measured.inner_steps) == steps else steps
         line = (measure, workload, where, _listed(rows.seed), warning)
         merged.setdefault(line, []).append((method, label, steps))
     records = []
     for (measure, workload, where, seeds, warning), points in merged.items():
-        every = frame[(frame[place] == [measure, workload]).all(axis=1)].method_label.nunique()
+        every = valued[(valued[place] == [measure, workload]).all(axis=1)].method_label.nunique()
         points.sort(key=lambda point: (method_order(point[0]), point[1]))
         labels = [label for _, label, _ in points]
         exact = {steps for _, _, steps in points}

@@ -3,29 +3,25 @@
 Each picture has the rows it shows beside it, as `<name>.csv`.
 """
 
-import io
-import math
-import textwrap
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
 import pandas as pd
 import seaborn as sns
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from harness.analyze.growth import MIB
 from harness.analyze.summary import accuracy_summary, memory_summary, time_summary
 from harness.errors import UsageError
 from harness.frame import load_frame
+from harness.present.curves import Curves, curves_of
 from harness.present.palette import GREY, INK, LINE_STYLES, Look, looks, method_order
-from harness.present.panel import Curves, draw_panel
-from harness.present.titles import VALUE, finding, workload_in_words
+from harness.present.panel import draw_panel
+from harness.present.sheet import AXES, STYLE, Heading, panels, save
+from harness.present.titles import finding, workload_in_words
+from harness.present.trace import summarise_traces, trace_figure
 from harness.store import RunFolder, replace_file
 
 SUMMARIES: dict[str, Callable[[pd.DataFrame], pd.DataFrame]] = {
@@ -33,32 +29,12 @@ SUMMARIES: dict[str, Callable[[pd.DataFrame], pd.DataFrame]] = {
     "memory": memory_summary,
     "time": time_summary,
 }
-UNITS = {"accuracy": 100.0, "memory": 1 / MIB, "time": 1e3}  # to percent, MiB, ms
-YLABELS = {
-    "accuracy": "accuracy on fresh tasks (%)",
-    "memory": "peak memory of a meta-step (MiB)",
-    "time": "time of a meta-step (ms)",
-}
-# Inches. Margins are fixed: labels are placed once, and the files are the same every time.
-AXES = (4.3, 3.4)
-LEFT, TOP, BOTTOM, LEGEND, TITLE_LINE, CONTEXT_LINE = 0.75, 0.68, 0.55, 0.25, 0.17, 0.14
-STYLE = {
-    "font.size": 9,
-    "axes.labelsize": 9,
-    "xtick.labelsize": 8.5,
-    "ytick.labelsize": 8.5,
-    "axes.edgecolor": "#888888",
-    "axes.linewidth": 0.8,
-    "text.color": INK,
-    "axes.labelcolor": INK,
-    "svg.hashsalt": "innerloop",
-}
 
 
 def draw(runs: Sequence[Path | str], out: Path, formats: Sequence[str] = ("svg", "png")) -> list[Path]:
-    """Write `accuracy`, `memory`, `time` and `overview` in each format, and `<measure>.csv`.
+    """Write `accuracy`, `memory`, `time`, `memory-trace` and `overview` in each format, with `<name>.csv`.
 
-    A measure that no run has is left out. Several workloads are facets; several runs share axes, told apart
+    What no run has is left out. Several workloads are facets; several runs share axes, told apart
     by line style. Raises UsageError where there is nothing to draw.
     """
     summaries = {measure: part for measure in SUMMARIES if len(part := summarise(runs, measure))}
@@ -70,60 +46,41 @@ def draw(runs: Sequence[Path | str], out: Path, formats: Sequence[str] = ("svg",
     written = []
     with mpl.rc_context(sns.axes_style("ticks") | STYLE):
         for measure, summary in summaries.items():
-            path = out / f"{measure}.csv"
-            replace_file(path, summary.to_csv(index=False, lineterminator="\n"))
-            written.append(path)
-            written += _save(measure_figure(measure, summary), out / measure, formats)
-        written += _save(overview_figure(summaries), out / "overview", formats)
+            written.append(_write_csv(summary, out / f"{measure}.csv"))
+            written += save(measure_figure(measure, summary), out / measure, formats)
+        written += save(overview_figure(summaries), out / "overview", formats)
+        traces = summarise_traces(runs, _names([Path(run) for run in runs]))
+        if len(traces):
+            written.append(_write_csv(traces, out / "memory-trace.csv"))
+            written += save(trace_figure(traces), out / "memory-trace", formats)
     return written
 
 
 def summarise(runs: Sequence[Path | str], measure: str) -> pd.DataFrame:
-    """The summary of each run below one another, with the run's name in the column `run`."""
+    """The summary of each run below one another, with the run's name in the column `run`; that of memory
+    also with the run's `budget_bytes`."""
     names = _names([Path(run) for run in runs])
     parts = []
     for name, run in zip(names, runs, strict=True):
-        part = SUMMARIES[measure](load_frame(RunFolder.open(run)))
+        folder = RunFolder.open(run)
+        part = SUMMARIES[measure](load_frame(folder))
+        if measure == "memory":
+            budget = folder.manifest().get("memory_budget") if folder.manifest_path.exists() else None
+            part["budget_bytes"] = float("nan") if budget is None else float(budget)
         part.insert(0, "run", name)
         parts.append(part)
     full = [part for part in parts if len(part)]
     return pd.concat(full, ignore_index=True) if full else parts[0]
 
 
-def curves_of(measure: str, summary: pd.DataFrame) -> list[Curves]:
-    """A panel a workload, values in the unit of the axis."""
-    found = []
-    for workload, part in summary.groupby("workload"):
-        loss = measure == "accuracy" and bool((part.metric == "loss").any())
-        unit = 1.0 if loss else UNITS[measure]
-        points = part[["run", "method", "method_label", "inner_steps", "status", "failed", "failure"]].copy()
-        points["value"] = part[VALUE[measure]] * unit
-        for name in ("low", "high", "untrained", "neighbour"):
-            points[name] = part[name] * unit if name in part else float("nan")
-        ylabel = "loss on fresh tasks" if loss else YLABELS[measure]
-        bounded = measure == "accuracy" and not loss
-        found.append(
-            Curves(
-                workload=str(workload),
-                ylabel=ylabel,
-                points=points,
-                bounded=bounded,
-                dodged=measure == "accuracy",
-                even_steps=measure == "memory",
-            )
-        )
-    return found
-
-
 def measure_figure(measure: str, summary: pd.DataFrame) -> Figure:
     """The panels of one measure side by side, names at the line ends."""
-    panels = curves_of(measure, summary)
+    drawn = curves_of(measure, summary)
     styles = looks(zip(summary.method, summary.method_label, strict=True))
     right = 0.45 + 0.075 * max(map(len, styles))
-    parts = [summary[summary.workload == curves.workload] for curves in panels]
-    headings = [Heading.of(measure, part, AXES[0] + right) for part in parts]
-    figure, axes = _figure(1, len(panels), right, headings, _keys(panels))
-    for ax, curves, heading in zip(axes, panels, headings, strict=True):
+    headings = [_heading(measure, summary, curves, AXES[0] + right) for curves in drawn]
+    figure, axes = panels(1, len(drawn), right, headings, [*_lost_keys(drawn, styles), *_keys(drawn)])
+    for ax, curves, heading in zip(axes, drawn, headings, strict=True):
         heading.write(ax)
         draw_panel(ax, curves, styles)
     return figure
@@ -134,84 +91,34 @@ def overview_figure(summaries: dict[str, pd.DataFrame]) -> Figure:
     every = pd.concat([s[["workload", "method", "method_label"]] for s in summaries.values()])
     styles = looks(zip(every.method, every.method_label, strict=True))
     workloads = list(dict.fromkeys(every.workload))
-    panels = {
+    drawn = {
         (curves.workload, measure): curves
         for measure, s in summaries.items()
         for curves in curves_of(measure, s)
     }
-    keys = [*_method_keys(every, styles), *_keys(list(panels.values()))]
+    keys = [*_method_keys(every, styles), *_keys(list(drawn.values()))]
     places = [(workload, measure) for workload in workloads for measure in summaries]
-    parts = {place: summaries[place[1]][summaries[place[1]].workload == place[0]] for place in panels}
-    headings = {place: Heading.of(place[1], part, AXES[0] + 0.3) for place, part in parts.items()}
-    figure, axes = _figure(len(workloads), len(summaries), 0.2, list(headings.values()), keys)
+    headings = {
+        place: _heading(place[1], summaries[place[1]], curves, AXES[0] + 0.3)
+        for place, curves in drawn.items()
+    }
+    figure, axes = panels(len(workloads), len(summaries), 0.2, list(headings.values()), keys)
     for ax, place in zip(axes, places, strict=True):
-        if place not in panels:
+        if place not in drawn:
             ax.set_axis_off()
             continue
         headings[place].write(ax)
-        draw_panel(ax, panels[place], styles, end_labels=False)
+        draw_panel(ax, drawn[place], styles, end_labels=False)
     return figure
 
 
-def _figure(
-    rows: int, columns: int, right: float, headings: list["Heading"], keys: list[Line2D]
-) -> tuple[Figure, list[Axes]]:
-    top = TOP + max(heading.extra_height for heading in headings)
-    cell = (LEFT + AXES[0] + right, top + AXES[1] + BOTTOM)
-    width = columns * cell[0]
-    lines = math.ceil(sum(0.65 + 0.07 * len(str(key.get_label())) for key in keys) / width)
-    legend = LEGEND * lines + 0.05
-    height = rows * cell[1] + legend
-    figure = Figure(figsize=(width, height), dpi=200)
-    FigureCanvasAgg(figure)
-    axes = []
-    for i in range(rows):
-        for j in range(columns):
-            left, bottom = j * cell[0] + LEFT, height - i * cell[1] - top - AXES[1]
-            ax = figure.add_axes((left / width, bottom / height, AXES[0] / width, AXES[1] / height))
-            sns.despine(ax=ax)
-            axes.append(ax)
-    if keys:
-        figure.legend(
-            handles=keys, loc="lower center", ncols=math.ceil(len(keys) / lines), frameon=False, fontsize=8.5,
-            borderaxespad=0.3, handlelength=2.6, columnspacing=1.6,
-        )  # fmt: skip
-    return figure, axes
+def _heading(measure: str, summary: pd.DataFrame, curves: Curves, inches: float) -> Heading:
+    part = summary[summary.workload == curves.workload]
+    return Heading.of(finding(measure, part), _context(measure, part, curves.shared_flags()), inches)
 
 
-@dataclass(frozen=True)
-class Heading:
-    """The finding of a panel, and below it the workload and what the bars mean, both wrapped to its width."""
-
-    title: list[str]
-    context: list[str]
-
-    @classmethod
-    def of(cls, measure: str, part: pd.DataFrame, inches: float) -> "Heading":
-        def wrapped(text: str, letters_per_inch: float) -> list[str]:
-            return textwrap.wrap(text, int(inches * letters_per_inch), break_on_hyphens=False)
-
-        return cls(wrapped(finding(measure, part), 12.5), wrapped(_context(measure, part), 16.5))
-
-    @property
-    def extra_height(self) -> float:
-        """Inches beyond what one line of each takes."""
-        return TITLE_LINE * (len(self.title) - 1) + CONTEXT_LINE * (len(self.context) - 1)
-
-    def write(self, ax: Axes) -> None:
-        offset: dict[str, Any] = {
-            "xycoords": "axes fraction",
-            "textcoords": "offset points",
-            "annotation_clip": False,
-            "va": "bottom",
-        }
-        above = 25 + 72 * CONTEXT_LINE * (len(self.context) - 1)
-        ax.annotate("\n".join(self.title), (0, 1), (-38, above), fontsize=10, fontweight="bold", **offset)
-        ax.annotate("\n".join(self.context), (0, 1), (-38, 11), fontsize=8, color=GREY, **offset)
-
-
-def _context(measure: str, part: pd.DataFrame) -> str:
-    """The workload, and what the bars mean."""
+def _context(measure: str, part: pd.DataFrame, shared_flags: list[str]) -> str:
+    """The workload, what the bars mean, and what the instruments warn of at all points."""
     words = [workload_in_words(str(part.workload.iloc[0]))]
     if measure == "accuracy":
         seeds = part.seeds[part.interval_kind == "seeds"]
@@ -222,26 +129,53 @@ def _context(measure: str, part: pd.DataFrame) -> str:
             words.append("bars: 95% over test tasks only" + (" below 3 seeds" if len(seeds) else ""))
     if measure == "time" and part.rounds.max():
         words.append(f"median of {part.rounds.max()} rounds, bars: bootstrap 95%")
+    words += [f"flagged throughout: {flag}" for flag in shared_flags]
     return "; ".join(words)
 
 
-def _keys(panels: list[Curves]) -> list[Line2D]:
-    """What line styles and crosses mean, where they occur."""
+def _keys(drawn: list[Curves]) -> list[Line2D]:
+    """What line styles, rings and crosses mean, where they occur."""
     keys = []
-    runs = list(dict.fromkeys(run for curves in panels for run in curves.runs))
+    runs = list(dict.fromkeys(run for curves in drawn for run in curves.runs))
     if len(runs) > 1:
         keys += [
             Line2D([], [], color=INK, linestyle=LINE_STYLES[i % len(LINE_STYLES)], label=run)
             for i, run in enumerate(runs)
         ]
-    if any(curves.points.untrained.notna().any() for curves in panels):
+    if any(curves.points.untrained.notna().any() for curves in drawn):
         dots: Any = (0, (1, 2)) if len(runs) > 1 else (0, (4, 3))
         keys.append(
             Line2D([], [], color=INK, alpha=0.4, lw=1, ls=dots, label="same adaptation, untrained start")
         )
-    if any(curves.points.value.isna().any() for curves in panels):
+    if any(curves.points.value.isna().any() for curves in drawn):
         keys.append(Line2D([], [], color=INK, marker="x", ls="", mew=2, label="failed: no value"))
+    if any(curves.budgets() for curves in drawn):
+        keys.append(
+            Line2D([], [], color=GREY, lw=1, ls=(0, (6, 3)), label="memory budget; a cross on it: oom")
+        )
+    if any(curves.budgets() and curves.points.predicted.notna().any() for curves in drawn):
+        dotted: Any = (0, (1, 1.6))
+        keys.append(
+            Line2D([], [], color=INK, alpha=0.6, lw=1, ls=dotted, marker="o", ms=3.5, mfc="white",
+                   label="predicted, not run")
+        )  # fmt: skip
+    if any(curves.is_flagged().any() for curves in drawn):
+        keys.append(
+            Line2D([], [], color=INK, marker="o", ls="", ms=9, mfc="none", mew=0.9,
+                   label="flagged: see the table")
+        )  # fmt: skip
     return keys
+
+
+def _lost_keys(drawn: list[Curves], styles: dict[str, Look]) -> list[Line2D]:
+    """The methods that have crosses only: there is no line whose end would name them."""
+    every = pd.concat([curves.points for curves in drawn])
+    valued = set(every.method_label[every.value.notna()])
+    return [
+        Line2D([], [], color=look.colour, marker="x", ls="", mew=2, label=label)
+        for label, look in styles.items()
+        if label not in valued
+    ]
 
 
 def _method_keys(every: pd.DataFrame, styles: dict[str, Look]) -> list[Line2D]:
@@ -270,14 +204,6 @@ def _names(runs: list[Path]) -> list[str]:
     return [n if names.count(n) == 1 else f"{n} ({names[:i].count(n) + 1})" for i, n in enumerate(names)]
 
 
-def _save(figure: Figure, path: Path, formats: Sequence[str]) -> list[Path]:
-    written = []
-    for kind in formats:
-        buffer = io.BytesIO()
-        figure.savefig(
-            buffer, format=kind, metadata={"Date": None} if kind == "svg" else None, facecolor="white"
-        )
-        target = path.with_name(f"{path.name}.{kind}")
-        replace_file(target, buffer.getvalue())
-        written.append(target)
-    return written
+def _write_csv(frame: pd.DataFrame, path: Path) -> Path:
+    replace_file(path, frame.to_csv(index=False, lineterminator="\n"))
+    return path

@@ -9,14 +9,29 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 from matplotlib.container import ErrorbarContainer
 from matplotlib.lines import Line2D
-from rows import METHODS, accuracy_cell, memory_cell, row, whole_run, write_run
+from rows import (
+    METHODS,
+    MIB,
+    accuracy_cell,
+    memory_cell,
+    row,
+    time_cell,
+    trace_of,
+    whole_run,
+    write_run,
+    write_trace,
+)
 
 from harness.errors import UsageError
+from harness.present.curves import chance, curves_of
+from harness.present.limits import in_words
+from harness.present.margin import spread
 from harness.present.palette import METHODS as PALETTE
 from harness.present.palette import looks
-from harness.present.panel import chance, spread
 from harness.present.plots import draw, measure_figure, overview_figure, summarise
 from harness.present.titles import finding, workload_in_words
+from harness.present.trace import phase_spans, summarise_traces, trace_figure, where_memory_peaks
+from harness.store import Row
 
 
 @pytest.fixture(scope="module")
@@ -182,6 +197,7 @@ def test_a_run_of_failures_only_is_drawn_as_crosses(tmp_path: Path) -> None:
     cell = [row(value=None, status="error", detail="no such layer")]
     (ax,) = measure_figure("memory", summarise([write_run(tmp_path / "run", [cell])], "memory")).axes
     assert "error" in texts(ax)
+    assert "maml" in keys(ax)  # no line's end names it
 
 
 def test_a_method_has_one_colour_in_every_company() -> None:
@@ -212,3 +228,201 @@ def test_labels_are_pushed_apart_within_the_axes_in_their_order() -> None:
 
 def test_a_workload_reads_as_people_say_it() -> None:
     assert workload_in_words("glyphs[norm=none,shots=1,ways=5]") == "glyphs, 5-way 1-shot, norm none"
+
+
+def budget_run(
+    path: Path, budget_mib: float, *, known: bool = True, steps: tuple[int, ...] = (1, 2, 4, 8, 16)
+) -> Path:
+    """Memory of maml and imaml-gd; what does not fit has its prediction beside it."""
+    cells = []
+    for method in ("maml", "imaml-gd"):
+        for step in steps:
+            cell = memory_cell(method, step, budget_mib=budget_mib)
+            if cell[0].status == "oom":
+                (needed, *_) = memory_cell(method, step)
+                cell.append(Row(**(vars(needed) | {"metric": "predicted_peak_bytes"})))
+            cells.append(cell)
+    return write_run(path, cells, memory_budget=budget_mib * MIB if known else None)
+
+
+def crosses(ax: Axes) -> list[tuple[float, float, str]]:
+    """Steps, height in the unit of the axis (as drawn) and colour."""
+    found = []
+    for line in ax.lines:
+        if line.get_marker() == "x":
+            x, y = ax.transData.inverted().transform(line.get_transform().transform(line.get_xydata())[0])
+            found.append((round(float(x), 6), float(y), to_hex(line.get_color())))
+    return found
+
+
+def rings(ax: Axes) -> dict[str, list[float]]:
+    return {
+        str(line.get_label()): drawn(line)[0]
+        for line in ax.lines
+        if str(line.get_label()).endswith("flagged") and line.get_markerfacecolor() == "none"
+    }
+
+
+def dashed(ax: Axes) -> list[float]:
+    """Heights of the budget lines."""
+    named = [text for text in ax.texts if text.get_text().startswith("budget ")]
+    return [float(text.xy[1]) for text in named]
+
+
+def keys(ax: Axes) -> list[str]:
+    assert ax.figure is not None
+    return [text.get_text() for legend in ax.figure.legends for text in legend.get_texts()]
+
+
+def test_where_memory_ran_out_the_cross_is_at_the_budget(tmp_path: Path) -> None:
+    run = budget_run(tmp_path / "run", 200)
+    (ax,) = measure_figure("memory", summarise([run], "memory")).axes
+    assert [(x, y) for x, y, _ in crosses(ax)] == [(8, pytest.approx(200)), (16, pytest.approx(200))]
+    assert "budget 200 MiB" in texts(ax)
+    assert dashed(ax) == [200]
+    assert "memory budget; a cross on it: oom" in keys(ax)
+
+
+def test_crosses_at_one_place_stand_above_one_another(tmp_path: Path) -> None:
+    cells = [[row(cell_id=m, method=m, settings={}, value=None, status="oom")] for m in METHODS]
+    run = write_run(tmp_path / "run", cells, memory_budget=64 * MIB)
+    (ax,) = measure_figure("memory", summarise([run], "memory")).axes
+    heights = [y for _, y, _ in crosses(ax)]
+    pixels = [ax.transData.transform((1, y))[1] for y in heights]
+    assert heights[0] == pytest.approx(64)
+    assert (np.diff(pixels) > 10).all()
+    assert max(pixels) < ax.bbox.y1
+
+
+def test_without_a_known_budget_and_for_other_failures_crosses_stay_at_the_edge(tmp_path: Path) -> None:
+    run = budget_run(tmp_path / "old", 200, known=False)
+    (ax,) = measure_figure("memory", summarise([run], "memory")).axes
+    assert {y > 0.95 * ax.get_ylim()[1] for _, y, _ in crosses(ax)} == {True}
+    assert dashed(ax) == []
+    cells = [memory_cell("maml", 1), [row(value=None, status="error", detail="no such layer")]]
+    run = write_run(tmp_path / "error", cells, memory_budget=100 * MIB)
+    (ax,) = measure_figure("memory", summarise([run], "memory")).axes
+    assert [y > 1.02 * 100 for _, y, _ in crosses(ax)] == [True]
+    assert "error" in texts(ax)
+
+
+def test_a_budget_far_above_all_that_was_measured_is_left_out(tmp_path: Path) -> None:
+    near, far = (
+        write_run(tmp_path / str(factor), [memory_cell("maml", 1)], memory_budget=int(factor * 78 * MIB))
+        for factor in (2.5, 4)
+    )
+    assert dashed(measure_figure("memory", summarise([near], "memory")).axes[0]) == [pytest.approx(195)]
+    (ax,) = measure_figure("memory", summarise([far], "memory")).axes
+    assert dashed(ax) == []
+    assert ax.get_ylim()[1] < 90
+
+
+def test_runs_with_different_budgets_have_a_line_each(tmp_path: Path) -> None:
+    runs = [budget_run(tmp_path / f"run{budget}", budget) for budget in (150, 200)]
+    (ax,) = measure_figure("memory", summarise(runs, "memory")).axes
+    assert {"budget 150 MiB (run150)", "budget 200 MiB (run200)"} <= set(texts(ax))
+    same = budget_run(tmp_path / "same", 200)
+    (ax,) = measure_figure("memory", summarise([runs[1], same], "memory")).axes
+    assert "budget 200 MiB" in texts(ax)
+    assert len(crosses(ax)) == 2
+
+
+def test_what_did_not_fit_is_predicted_as_far_as_twice_the_budget(tmp_path: Path) -> None:
+    run = budget_run(tmp_path / "run", 120, steps=(1, 2, 4, 8, 16))
+    (ax,) = measure_figure("memory", summarise([run], "memory")).axes
+    (line,) = (line for line in ax.lines if line.get_label() == "run: maml, predicted")
+    assert drawn(line)[0] == [2, 4, 8, 16]
+    assert drawn(line)[1] == pytest.approx([52 + 26.35 * steps for steps in (2, 4, 8, 16)])
+    assert 240 <= ax.get_ylim()[1] < 300
+    assert "predicted, not run" in keys(ax)
+
+
+def test_predictions_of_points_that_ran_are_not_drawn(tmp_path: Path) -> None:
+    cell = memory_cell("maml", 1)
+    cell.append(Row(**(vars(cell[0]) | {"metric": "predicted_peak_bytes", "value": 500.0 * MIB})))
+    run = write_run(tmp_path / "run", [cell], memory_budget=100 * MIB)
+    (ax,) = measure_figure("memory", summarise([run], "memory")).axes
+    assert not [line for line in ax.lines if "predicted" in str(line.get_label())]
+
+
+@pytest.mark.parametrize(
+    ("mib", "words"), [(400, "400 MiB"), (1024, "1 GiB"), (12288, "12 GiB"), (0.5, "0.5 MiB")]
+)
+def test_a_budget_reads_as_it_was_given(mib: float, words: str) -> None:
+    assert in_words(mib) == words
+
+
+def flag_of(cell: list[Row], text: str) -> Row:
+    return Row(**(vars(cell[0]) | {"metric": "flag", "value": None, "status": "ok", "detail": text}))
+
+
+@pytest.mark.parametrize(
+    ("measure", "cell"),
+    [("accuracy", accuracy_cell), ("memory", memory_cell), ("time", lambda m, s: time_cell(0, [(m, s)]))],
+)
+def test_a_flagged_point_has_a_ring_and_a_key(tmp_path: Path, measure: str, cell) -> None:  # type: ignore[no-untyped-def]
+    cells = [cell("maml", steps) for steps in (4, 8, 16)]
+    for i, each in enumerate(cells):
+        cells[i] = [Row(**(vars(r) | {"cell_id": f"c{i}"})) for r in each]
+    cells[1].append(flag_of(cells[1], "the solver did not converge"))
+    run = write_run(tmp_path / "run", cells)
+    draw([run], tmp_path / "plots", formats=())
+    for summary in (summarise([run], measure), pd.read_csv(tmp_path / "plots" / f"{measure}.csv")):
+        (ax,) = measure_figure(measure, summary).axes
+        assert rings(ax) == {"run: maml, flagged": [8]}
+        assert "flagged: see the table" in keys(ax)
+        assert overview_figure({measure: summary}).axes[0].get_xlim() == ax.get_xlim()
+
+
+def test_a_warning_of_all_points_is_said_once_and_ringed_nowhere(tmp_path: Path) -> None:
+    cells = [memory_cell(method, 4) for method in ("maml", "reptile")]
+    cells = [[*cell, flag_of(cell, "the machine was busy")] for cell in cells]
+    cells[1].append(Row(**(vars(flag_of(cells[1], "retried")) | {"repeat": 1})))
+    cells.append([row(cell_id="lost", inner_steps=8, value=None, status="timeout")])
+    summary = summarise([write_run(tmp_path / "run", cells)], "memory")
+    (curves,) = curves_of("memory", summary)
+    assert curves.shared_flags() == ["the machine was busy"]
+    (ax,) = measure_figure("memory", summary).axes
+    assert rings(ax) == {"run: reptile, flagged": [4]}
+    said = " ".join(texts(ax)).replace("\n", " ")
+    assert said.count("flagged throughout: the machine was busy") == 1
+
+
+def traced_run(path: Path) -> Path:
+    cells = [memory_cell(method, steps, budget_mib=200) for method in METHODS for steps in (4, 8)]
+    run = write_run(path, cells)
+    for method in METHODS:
+        for steps in (4, 8):
+            write_trace(run, f"memory-{method}-{steps}", trace_of(method, steps))
+    return run
+
+
+def test_memory_over_a_step_is_a_panel_a_method(tmp_path: Path) -> None:
+    run = traced_run(tmp_path / "run")
+    names = {path.name for path in draw([run], tmp_path / "plots")}
+    assert {f"memory-trace.{kind}" for kind in ("svg", "png", "csv")} <= names
+    traces = pd.read_csv(tmp_path / "plots" / "memory-trace.csv")
+    axes = trace_figure(traces).axes
+    assert [ax.lines[0].get_label() for ax in axes] == list(METHODS)
+    assert len({ax.get_ylim() for ax in axes}) == 1
+    (x, y), expected = drawn(axes[0].lines[0]), trace_of("maml", 4)
+    assert y == pytest.approx(list(expected.live_bytes / MIB))
+    assert x == pytest.approx(list(100 * expected.operator / 300))
+    assert [any(name in text for text in texts(ax)) for ax, name in zip(axes, METHODS, strict=True)]
+    assert "maml, 4 inner steps" in texts(axes[0])
+    assert "imaml-gd, 8 inner steps" in texts(axes[3])
+
+
+def test_the_title_says_in_which_phase_memory_peaks(tmp_path: Path) -> None:
+    traces = summarise_traces([traced_run(tmp_path / "run")], ["run"])
+    assert where_memory_peaks(traces) == (
+        "The peak lies in: inner loop (maml), backward (fomaml and reptile), solve (imaml-gd and imaml-hf)"
+    )
+    first_order = traces[traces.method.isin(["fomaml", "reptile"])]
+    assert where_memory_peaks(first_order) == "Every method's memory peaks in the phase: backward"
+
+
+def test_phases_cover_the_whole_step_without_gap() -> None:
+    phases = ["inner loop", "inner loop", "query", "inner loop"]
+    trace = pd.DataFrame({"fraction": [0.25, 0.5, 0.75, 1.0], "phase": phases})
+    assert phase_spans(trace) == [(0.0, 0.5, "inner loop"), (0.5, 0.75, "query"), (0.75, 1.0, "inner loop")]
