@@ -21,6 +21,7 @@ class Plan:
     finds the same folder, and what has changed runs anew in it."""
 
     cells: tuple[Cell, ...]
+    memory_budget: int | None = None
 
     @property
     def run_id(self) -> str:
@@ -33,6 +34,7 @@ class Plan:
             "title": suite.content.title,
             "run_id": self.run_id,
             "command": command,
+            "memory_budget": self.memory_budget,
             "content": suite.content.model_dump(mode="json", exclude_none=True),
             "cells": [
                 {
@@ -63,14 +65,14 @@ def make_plan(suite: Suite, resolved: Resolved, *, data_root: str | None, memory
     )
     cells = tuple(_cells(suite, resolved, data_root, memory_budget))
     asked = {
-        "content": suite.content.model_dump(mode="json", exclude={"title"}),
+        "content": suite.content.model_dump(mode="json", exclude={"title", "memory_budget"}),
         # A file by its name alone: how the path to it is written is no other plan.
         "methods": [[m.name, Path(m.spec.name).name, m.settings] for m in resolved.methods],
         "workloads": [w.label for w in resolved.workloads],
         "device": resolved.device,
         "memory_budget": memory_budget,
     }
-    return Plan(suite.name, digest(asked)[:8], cells)
+    return Plan(suite.name, digest(asked)[:8], cells, memory_budget)
 
 
 def _cells(

@@ -1,6 +1,7 @@
 """What is checked before a run folder exists: methods, settings, workloads, data, device. Needs torch."""
 
 import inspect
+import itertools
 import sys
 from pathlib import Path
 
@@ -13,8 +14,10 @@ from harness.adapter_files import LibraryMissing, hash_files
 from harness.core.outer import RULES
 from harness.environment import cpu_model
 from harness.errors import UsageError
-from harness.protocol import Request, Resolved, ResolvedMethod, ResolvedWorkload
+from harness.measure.bench import Bench
+from harness.protocol import MemorySettings, Request, Resolved, ResolvedMethod, ResolvedWorkload
 from harness.settings import build, format_settings, settings_of
+from harness.workloads.base import Tasks, Workload
 
 NUMERIC_CODE = ("core", "measure", "workloads", "training.py", "worker.py")
 """What of this package can change a number; hashed into every cell's id, with the whole of `methods`."""
@@ -34,6 +37,7 @@ def preflight(request: Request) -> Resolved:
         label = f"{spec.name}[{format_settings(settings_of(workload))}]"
         batching = workload.model().batching
         opened.append(ResolvedWorkload(spec, label, workload.score, tasks.fingerprint, batching))
+        check_budget(request, methods, workload, tasks)
     return Resolved(methods, tuple(opened), str(device), describe_torch(device))
 
 
@@ -70,6 +74,37 @@ def check_defaults(methods: tuple[ResolvedMethod, ...]) -> None:
             raise UsageError(
                 f"{m.spec.where}: the default '{min(unused)}' is a setting of none of the methods; remove it."
             )
+
+
+def check_budget(
+    request: Request, methods: tuple[ResolvedMethod, ...], workload: Workload, tasks: Tasks
+) -> None:
+    """Refuse a memory budget below what every method holds before its step begins: nothing could fit."""
+    present = [m for m in methods if not m.missing]
+    if request.memory_budget is None or not present:
+        return
+    baselines = {}
+    for method, size in itertools.product(present, request.meta_batch_sizes):
+        bench = Bench(
+            method=registry.make_method(method, request.inner_steps[0]),
+            workload=workload,
+            tasks=tasks,
+            model=workload.model(),
+            settings=MemorySettings(meta_batch_size=size),
+            seed=0,
+            device=torch.device("cpu"),
+            memory_budget=None,
+        )
+        try:
+            baselines[bench.baseline()] = method.name
+        except Exception:
+            return  # an adapter that fails here fails in its cells, with rows that say so
+    least = min(baselines)
+    if least > request.memory_budget:
+        raise UsageError(
+            f"a memory budget of {request.memory_budget:,} bytes is below what the meta-parameters, outer "
+            f"state and meta-batch take alone: {least:,} bytes ({baselines[least]}); give more than that."
+        )
 
 
 def describe_torch(device: torch.device) -> dict[str, str | int | bool]:

@@ -63,6 +63,10 @@ MemoryMetric = Literal[
 """Readings of the memory measure beside `peak_bytes`, `baseline_bytes` and `tracked_peak_bytes`."""
 
 
+Profile = Literal["tensors", "cuda", "cuda-hopper"]
+"""Devices whose allocators a prediction can take into account; `tensors` adds nothing."""
+
+
 class MemorySettings(MeasureSettings):
     """Peak of allocated bytes during one meta-step."""
 
@@ -146,6 +150,8 @@ class Request:
     device: str
     threads: int
     data_root: str | None
+    memory_budget: int | None = None
+    meta_batch_sizes: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -308,6 +314,35 @@ class Listing:
 
 
 @dataclass(frozen=True)
+class Search:
+    """Asks how many inner steps of a memory cell's method fit a budget, by prediction."""
+
+    cell: Cell
+    budget: int
+    profile: Profile
+    """Of the device whose budget it is."""
+
+    up_to: int
+    patience_s: float
+    verify: bool
+    """Whether to run the step at both neighbours too."""
+
+
+@dataclass(frozen=True)
+class Wall:
+    """Where a method outgrows a budget: it fits at `fits` inner steps (None: not at 1) and not at `fails`
+    (None: no wall was met, and `note` says how far was looked)."""
+
+    fits: int | None = None
+    fails: int | None = None
+    peaks: dict[int, int] = field(default_factory=dict)
+    """Predicted peak in bytes of every number of inner steps that was looked at."""
+
+    note: str = ""
+    verified: str = ""
+
+
+@dataclass(frozen=True)
 class SelfCheck:
     """Asks for the instruments to be held against known quantities; `quick`: only what takes no second."""
 
@@ -355,8 +390,8 @@ def unchecked(instrument: str, why: str, status: Literal["failed", "skipped"] = 
     return Check(instrument, "", None, None, "", None, None, status, note=why)
 
 
-Task = Request | Launch | SelfCheck | Literal["methods", "workloads"]
+Task = Request | Launch | Search | SelfCheck | Literal["methods", "workloads"]
 """What a worker may be asked for."""
 
-Message = Reading | Samples | At | Progress | Done | Refused | Crashed | Resolved | Listing | Checks
+Message = Reading | Samples | At | Progress | Done | Refused | Crashed | Resolved | Listing | Wall | Checks
 """What a worker may say."""

@@ -31,6 +31,8 @@ class Options:
     out: Path | None = None
     timeout_s: float | None = None
     memory_budget: int | None = None
+    """In place of the suite's own."""
+
     jobs: int | None = None
     retry: frozenset[str] = frozenset()
     dry_run: bool = False
@@ -85,9 +87,10 @@ def run(options: Options, watcher: Watcher) -> Result:
     KeyboardInterrupt with the rows of what was done in place.
     """
     suite = load_suite(options.suite, options.overrides)
+    budget = suite.memory_budget if options.memory_budget is None else options.memory_budget
     with LocalExecutor() as executor:
-        resolved: Resolved = executor.ask(suite.request(options.data_root))
-        plan = make_plan(suite, resolved, data_root=options.data_root, memory_budget=options.memory_budget)
+        resolved: Resolved = executor.ask(suite.request(options.data_root, budget))
+        plan = make_plan(suite, resolved, data_root=options.data_root, memory_budget=budget)
         path = options.out or RESULTS / plan.run_id
         jobs = options.jobs or default_jobs(suite, resolved)
         if options.dry_run:

@@ -24,6 +24,7 @@ from harness.protocol import (
     TimeSettings,
     WorkloadSpec,
 )
+from harness.quantities import size
 from harness.settings import merged, parse_spec, parse_value, set_dotted, split_outside_brackets
 
 DEVICES = ("auto", "cpu", "cuda")
@@ -50,6 +51,9 @@ class SuiteFile(BaseModel):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     threads: Positive = 1
     """Threads of every cell, whatever `--jobs` says: accuracies depend on it in the last bit."""
+
+    memory_budget: str | None = None
+    """A virtual limit on live tensors, such as "1GiB": a point over it is `oom` for every measure."""
 
     deterministic: bool = False
     """Deterministic GPU kernels only; on a CPU accuracies repeat bit for bit anyway."""
@@ -87,6 +91,11 @@ class Suite:
         """The measures that the suite has, in the order in which they run."""
         return {m: s for m in SETTINGS if (s := getattr(self.content, m)) is not None}
 
+    @property
+    def memory_budget(self) -> int | None:
+        """The suite's virtual limit in bytes."""
+        return size("memory_budget", self.content.memory_budget)
+
     def steps_of(self, measure: Measure, method: MethodSpec) -> list[int]:
         """The inner steps at which `measure` observes `method`."""
         steps = self.measures[measure].inner_steps
@@ -95,11 +104,21 @@ class Suite:
             steps = named.get(method.name, named.get(ALL_OTHERS))
         return sorted(set(steps or self.content.inner_steps))
 
-    def request(self, data_root: str | None) -> Request:
+    def request(self, data_root: str | None, memory_budget: int | None = None) -> Request:
         """What the preflight is to check."""
         steps = tuple(sorted({k for m in self.measures for s in self.methods for k in self.steps_of(m, s)}))
         c = self.content
-        return Request(self.methods, self.workloads, steps, c.device, c.threads, data_root)
+        batches = tuple(sorted({s.meta_batch_size for s in self.measures.values()}))
+        return Request(
+            self.methods,
+            self.workloads,
+            steps,
+            c.device,
+            c.threads,
+            data_root,
+            memory_budget,
+            batches,
+        )
 
 
 def check_device(name: str) -> None:
@@ -125,6 +144,7 @@ def load_suite(text: str, overrides: Overrides) -> Suite:
     changed = copy.deepcopy(document)
     origins = _apply(changed, overrides)
     content = _validated(changed, where, origins)
+    size(f"{_origin('memory_budget', where, origins)}: memory_budget", content.memory_budget)
     if not any(getattr(content, measure) for measure in SETTINGS):
         if overrides.measures:
             raise NothingSelected(

@@ -25,6 +25,7 @@ from harness.measure.calm import CalmCheck
 from harness.measure.memory import measure_memory
 from harness.measure.time import PointFailed, measure_time, warm_up
 from harness.measure.tracker import VirtualOutOfMemory
+from harness.measure.wall import find_wall
 from harness.preflight import list_methods, list_workloads, numeric_code, preflight
 from harness.protocol import (
     At,
@@ -38,10 +39,12 @@ from harness.protocol import (
     Reading,
     Refused,
     Request,
+    Search,
     SelfCheck,
     Status,
     Task,
     TimeSettings,
+    Wall,
 )
 from harness.selfcheck.checks import selfcheck
 from harness.training import Diverged
@@ -92,6 +95,8 @@ def _answer(task: Task, send: Send) -> None:
             send(preflight(task))
         case Launch():
             run_cell(task, send)
+        case Search():
+            send(run_search(task))
         case SelfCheck():
             send(selfcheck(task))
         case "methods":
@@ -128,6 +133,20 @@ def run_cell(launch: Launch, send: Send) -> None:
             send(reading)
     except Exception as failure:
         send(failed(cell, 0, failure))
+
+
+def run_search(search: Search) -> Wall:
+    """Where the cell's method outgrows the budget."""
+    cell = search.cell
+    torch.set_num_threads(cell.threads)
+    workload = registry.make_workload(cell.workload.spec)
+    tasks = workload.open(Path(cell.data_root) if cell.data_root else None)
+
+    def bench_at(inner_steps: int) -> Bench:
+        point = replace(cell.points[0], inner_steps=inner_steps)
+        return make_bench(replace(cell, points=(point,)), 0, tasks)
+
+    return find_wall(bench_at, search)
 
 
 def _run_block(launch: Launch, tasks: Tasks, send: Send) -> None:

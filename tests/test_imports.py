@@ -23,6 +23,7 @@ PARENT = (
     "harness/environment.py",
     "harness/errors.py",
     "harness/protocol.py",
+    "harness/quantities.py",
     "harness/settings.py",
     "harness/cli/**/*.py",
     "harness/executors/*.py",

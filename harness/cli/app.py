@@ -8,7 +8,7 @@ import typer
 import typer.main
 
 from harness import __version__
-from harness.cli import env, listing, plot, run, selfcheck, show
+from harness.cli import env, listing, plot, run, selfcheck, show, wall
 from harness.errors import NothingSelected, UsageError
 from harness.store import StoreError
 
@@ -28,6 +28,7 @@ app.command("show")(show.show)
 app.command("plot")(plot.plot)
 app.command("env")(env.env)
 app.command("selfcheck")(selfcheck.selfcheck)
+app.command("wall")(wall.wall)
 
 
 def _version(wanted: bool) -> None:

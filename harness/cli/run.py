@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from harness.cli.quantities import duration, size
+from harness.quantities import duration, size
 from harness.errors import UsageError, nearest
 from harness.store import FAILURES
 

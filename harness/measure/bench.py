@@ -7,7 +7,7 @@ import torch
 from harness.core.episodes import TaskBatch
 from harness.core.method import Method
 from harness.core.model import Model
-from harness.measure.tracker import LiveStorages
+from harness.measure.tracker import LiveStorages, storage_bytes
 from harness.protocol import MeasureSettings
 from harness.training import MetaLearner
 from harness.workloads.base import Tasks, Workload
@@ -50,12 +50,24 @@ class Bench:
         """The first meta-batch of training, on the device."""
         return self.tasks.sample("train", self.seed, 0, self.settings.meta_batch_size).to(self.device)
 
+    def baseline(self) -> int:
+        """Bytes of meta-parameters, outer state and meta-batch: what stays between meta-steps."""
+        learner = self.learner(2)
+        learner.prime()
+        return storage_bytes([*learner.state_tensors(), *self.meta_batch().tensors()])
+
     def check_budget(self) -> None:
         """Raise VirtualOutOfMemory if one meta-step does not fit the virtual budget, on any device."""
-        if self.memory_budget is None:
-            return
+        if self.memory_budget is not None:
+            self.track(self.memory_budget)
+
+    def track(self, limit: int | None = None, *, block: int = 1) -> LiveStorages:
+        """The tracker after one meta-step that was run, with the outer rule's state present.
+
+        `limit` and `block` are LiveStorages's; raises VirtualOutOfMemory as it does.
+        """
         learner, batch = self.learner(2), self.meta_batch()
-        with LiveStorages([*learner.state_tensors(), *batch.tensors()], self.memory_budget):
-            learner.step(batch)  # the first step makes the outer rule's state,
-        with LiveStorages([*learner.state_tensors(), *batch.tensors()], self.memory_budget):
-            learner.step(batch)  # the second has it present, as the memory measure defines its peak
+        learner.prime()
+        with LiveStorages([*learner.state_tensors(), *batch.tensors()], limit, block=block) as tracker:
+            learner.step(batch)
+        return tracker

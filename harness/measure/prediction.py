@@ -8,6 +8,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from harness.core.episodes import Shots
 from harness.measure.bench import Bench
 from harness.measure.tracker import LiveStorages, VirtualOutOfMemory
+from harness.protocol import Profile
 
 KIB, MIB = 2**10, 2**20
 
@@ -28,10 +29,10 @@ class DeviceProfile:
     source: str
 
 
-PROFILES: dict[str, DeviceProfile] = {
+PROFILES: dict[Profile, DeviceProfile] = {
     "tensors": DeviceProfile(1, 0, "the bytes of the tensors themselves, as a virtual budget counts them"),
-    # c10/cuda/CUDACachingAllocator: kMinBlockSize. aten/src/ATen/cuda/CublasHandlePool: :4096:2:16:8, or 32 MiB
-    # on compute capability 9.0, for the handle of the forward and for that of the backward thread.
+    # c10/cuda/CUDACachingAllocator: kMinBlockSize. aten/src/ATen/cuda/CublasHandlePool: :4096:2:16:8, or
+    # 32 MiB on compute capability 9.0, for the handle of the forward and for that of the backward thread.
     "cuda": DeviceProfile(512, 2 * (2 * 4096 + 8 * 16) * KIB, "blocks of 512 bytes, two cuBLAS workspaces"),
     "cuda-hopper": DeviceProfile(512, 2 * 32 * MIB, "blocks of 512 bytes, two cuBLAS workspaces of 32 MiB"),
 }

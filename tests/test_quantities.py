@@ -1,6 +1,6 @@
 import pytest
 
-from harness.cli.quantities import duration, size
+from harness.quantities import duration, size
 from harness.errors import UsageError
 
 
