@@ -224,6 +224,20 @@ def test_a_run_goes_on_where_the_check_itself_dies(tmp_path: Path, monkeypatch: 
     assert {row.status for row in folder.rows()} <= {"ok", "skipped"}
 
 
+def test_show_names_the_instruments_that_failed_before_the_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tiny_run(tmp_path, Notes())
+    bad = [unchecked("clock", "it stopped"), unchecked("clock", "again"), compare("t", "q", 1, 1, "byte", 0)]
+    said = []
+    for found in (bad[2:], bad):
+        folder.write_selfcheck(Checks("cpu", found).as_json())
+        assert call(["show", str(folder.path)]) == 0
+        said.append(capsys.readouterr().out)
+    assert "selfcheck" not in said[0]
+    assert "Failed their selfcheck before this run: clock.\n" in said[1]
+
+
 def test_a_run_says_in_one_line_what_failed_and_nothing_otherwise(capsys: pytest.CaptureFixture[str]) -> None:
     good = compare("tracker", "q", 1.0, 1.0, "byte", 0.0)
     Plain().checked(Checks("cpu", [good]))

@@ -23,8 +23,12 @@ def print_run(folder: Path) -> None:
     from rich.console import Console
 
     from harness.present.tables import show_run
+    from harness.store import RunFolder
 
     width = shutil.get_terminal_size((120, 40)).columns
     console = Console(width=width)
     for part in show_run(folder):
         console.print(part)
+    found = RunFolder(folder).selfcheck()
+    if failed := [check["instrument"] for check in found.get("checks", []) if check["status"] == "failed"]:
+        console.print(f"Failed their selfcheck before this run: {', '.join(dict.fromkeys(failed))}.")

