@@ -1,7 +1,7 @@
 """What is to be known before the numbers are believed: failed points, and what the instruments warn of."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import pandas as pd
 from rich.table import Table
@@ -55,7 +55,7 @@ def flag_lines(frame: pd.DataFrame) -> pd.DataFrame:
     """
     flags = frame[frame.metric == "flag"]
     valued = frame[frame.value.notna()]  # what failed cannot be doubted
-    pattern = flags.detail.map(lambda text: NUMBER.sub("#", text)).rename("pattern")
+    pattern = flags.detail.map(_without_numbers).rename("pattern")
     place = ["measure", "workload"]
     merged: dict[tuple[str, ...], list[tuple[str, str, str]]] = {}
     for key, rows in flags.groupby([*place, "method", "method_label", pattern], sort=False):
@@ -98,6 +98,18 @@ def with_ranges(texts: Sequence[str]) -> str:
         ranges.append(ordered[0] if len(ordered) == 1 else f"{ordered[0]} to {ordered[-1]}")
     found = iter(ranges)
     return NUMBER.sub(lambda _: next(found), texts[0])
+
+
+def merged(texts: Iterable[str]) -> list[str]:
+    """One text for all that differ in their numbers only, in the order of the first of each."""
+    alike: dict[str, list[str]] = {}
+    for text in texts:
+        alike.setdefault(_without_numbers(text), []).append(text)
+    return [with_ranges(group) for group in alike.values()]
+
+
+def _without_numbers(text: str) -> str:
+    return NUMBER.sub("#", text)
 
 
 def _listed(numbers: pd.Series) -> str:

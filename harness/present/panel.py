@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
 
 from harness.present.curves import Curves, chance, step_label
-from harness.present.limits import draw_limits, set_limits
+from harness.present.limits import draw_limits, reach, set_limits
 from harness.present.margin import label_ends
 from harness.present.palette import GREY, INK, LINE_STYLES, Look
 
@@ -89,7 +89,7 @@ def _scales(ax: Axes, curves: Curves) -> None:
     values = [*curves.points.value.dropna(), *curves.budgets()]
     if not curves.bounded and values and min(values) > 0 and max(values) / min(values) > LOG_FROM:
         ax.set_yscale("log")
-        decades = np.log10(max(values) / min(values))
+        decades = np.log10(reach(curves)[1] / min(values))  # floors and intervals may reach farther up
         ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if decades < 2.5 else (1,)))
         ax.yaxis.set_minor_formatter(NullFormatter())
         ax.set_ylabel(f"{curves.ylabel}, log scale")

@@ -16,6 +16,7 @@ from matplotlib.lines import Line2D
 from harness.analyze.summary import accuracy_summary, memory_summary, time_summary
 from harness.errors import UsageError
 from harness.frame import load_frame
+from harness.present.caveats import merged
 from harness.present.curves import Curves, curves_of
 from harness.present.palette import GREY, INK, LINE_STYLES, Look, looks, method_order
 from harness.present.panel import draw_panel
@@ -129,7 +130,7 @@ def _context(measure: str, part: pd.DataFrame, shared_flags: list[str]) -> str:
             words.append("bars: 95% over test tasks only" + (" below 3 seeds" if len(seeds) else ""))
     if measure == "time" and part.rounds.max():
         words.append(f"median of {part.rounds.max()} rounds, bars: bootstrap 95%")
-    words += [f"flagged throughout: {flag}" for flag in shared_flags]
+    words += [f"flagged throughout: {flag}" for flag in merged(shared_flags)]  # a block has its own numbers
     return "; ".join(words)
 
 

@@ -39,7 +39,7 @@ def show_run(path: Path | str | RunFolder) -> list[RenderableType]:
             shown.append(section("The same adaptation from the untrained initialisation", floor, []))
     readings = memory_readings(frame)
     for workload, part in memory.groupby("workload"):
-        table = grid(part, "peak_bytes", lambda point: f"{point.peak_bytes / MIB:.1f}")
+        table = grid(part, "peak_bytes", _mebibytes)
         growth = sorted(memory_growth(part), key=lambda g: (method_order(g.method), g.method_label))
         notes = [*(g.sentence for g in growth), *_about_points(part, "peak_bytes")]
         shown.append(section(f"Peak memory of a meta-step, MiB: {workload}", table, notes))
@@ -117,6 +117,11 @@ def _untrained_percent(point: Any) -> str:
 
 def _untrained_loss(point: Any) -> str:
     return f"{point.untrained:.3g}"
+
+
+def _mebibytes(point: Any) -> str:
+    mib = point.peak_bytes / MIB
+    return f"{mib:.{1 if mib >= 1 else 3}f}"
 
 
 def _milliseconds(point: Any) -> str:

@@ -103,9 +103,9 @@ def draw_trace(ax: Axes, trace: pd.DataFrame, look: Look) -> None:
     top = int(live.argmax())
     ax.plot(x[top], live[top], "o", ms=4.5, mfc=look.colour, mec="white", mew=0.7, zorder=4)
     side = "left" if x[top] < 30 else "right" if x[top] > 70 else "center"
-    digits = 1 if live[top] < 100 else 0
+    height = f"{live[top]:#.3g}" if live[top] < 100 else f"{live[top]:,.0f}"
     ax.annotate(
-        f"{live[top]:,.{digits}f} MiB", (x[top], live[top]), xytext=(0, 4), textcoords="offset points",
+        f"{height} MiB", (x[top], live[top]), xytext=(0, 4), textcoords="offset points",
         ha=side, va="bottom", fontsize=8, color=INK, zorder=4,
     )  # fmt: skip
     steps = trace.inner_steps.iloc[0]

@@ -388,6 +388,17 @@ def test_a_warning_of_all_points_is_said_once_and_ringed_nowhere(tmp_path: Path)
     assert said.count("flagged throughout: the machine was busy") == 1
 
 
+def test_blocks_that_were_all_busy_are_one_warning(tmp_path: Path) -> None:
+    cells = [time_cell(block, [("maml", 4), ("reptile", 4)], rounds=2) for block in range(3)]
+    for block, cell in enumerate(cells):
+        for one in (cell[0], cell[-1]):
+            cell.append(flag_of([one], f"others used {block + 1}.5 cores in block {block}"))
+    (ax,) = measure_figure("time", summarise([write_run(tmp_path / "run", cells)], "time")).axes
+    assert rings(ax) == {}
+    said = " ".join(texts(ax)).replace("\n", " ")
+    assert "flagged throughout: others used 1.5 to 3.5 cores in block 0 to 2" in said
+
+
 def traced_run(path: Path) -> Path:
     cells = [memory_cell(method, steps, budget_mib=200) for method in METHODS for steps in (4, 8)]
     run = write_run(path, cells)
@@ -411,6 +422,18 @@ def test_memory_over_a_step_is_a_panel_a_method(tmp_path: Path) -> None:
     assert [any(name in text for text in texts(ax)) for ax, name in zip(axes, METHODS, strict=True)]
     assert "maml, 4 inner steps" in texts(axes[0])
     assert "imaml-gd, 8 inner steps" in texts(axes[3])
+
+
+def test_a_log_axis_has_numbers_when_only_a_floor_reaches_far_up(tmp_path: Path) -> None:
+    cell = accuracy_cell("maml", 4, metric="loss", workload="sinusoid", unit="1")
+    worse = accuracy_cell("maml", 8, metric="loss", workload="sinusoid", unit="1")
+    far = {"loss": 40.0, "untrained_loss": 8e11}
+    worse = [Row(**(vars(r) | {"value": far.get(r.metric, r.value)})) for r in worse]
+    summary = summarise([write_run(tmp_path / "run", [cell, worse])], "accuracy")
+    (ax,) = measure_figure("accuracy", summary).axes
+    low, high = ax.get_ylim()
+    assert ax.get_yscale() == "log"
+    assert sum(low <= tick <= high for tick in ax.get_yticks()) >= 3
 
 
 def test_the_title_says_in_which_phase_memory_peaks(tmp_path: Path) -> None:
