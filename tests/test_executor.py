@@ -2,6 +2,7 @@ import contextlib
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -125,7 +126,7 @@ def test_the_clock_starts_anew_in_every_round(executor: LocalExecutor, tmp_path:
     cell = plan_of(executor, tmp_path, adapter, measure="time").cells[0]
     worker = executor.start(Launch(cell), tmp_path / "log", 2.0)
     assert end_of(executor) == Ended("done")
-    assert [r.status for r in worker.readings] == ["ok", "ok"]
+    assert [r.status for r in worker.readings if r.metric == "step_seconds"] == ["ok", "ok"]
     assert time.monotonic() - worker.started > 2.5
 
 
@@ -171,5 +172,5 @@ def test_the_parent_loads_no_torch(tmp_path: Path) -> None:
     )
     script = tmp_path / "script.py"
     script.write_text(code)
-    done = subprocess.run(["python", script], capture_output=True, text=True, cwd=tmp_path, check=True)
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, cwd=tmp_path, check=True)
     assert done.stdout.splitlines()[-1] == "0 False"

@@ -35,7 +35,7 @@ from harness.measure import calm
 from harness.plan import make_plan
 from harness.protocol import Cell, Launch, Message, Reading
 from harness.run import Options, Outcome, Result, execute
-from harness.store import RunFolder, StoreError, load_frame
+from harness.store import Row, RunFolder, StoreError, load_frame
 from harness.suite import Overrides, load_suite
 from harness.worker import run_cell
 
@@ -233,22 +233,27 @@ def troubled(folder: Folder) -> tuple[Path, Result]:
     return path, run_here(suite, path / "run", **options)
 
 
+def headlines(out: Path, method: str, measure: str) -> list[Row]:
+    """Rows that say how a point fared; an instrument may have read something beside before it failed."""
+    return [r for r in rows_of(out) if (r.method, r.measure, r.is_headline) == (method, measure, True)]
+
+
 @pytest.mark.parametrize("measure", ["memory", "time", "accuracy"])
 @pytest.mark.parametrize("method", REASONS)
 def test_a_failed_point_is_a_row_with_its_reason(
     troubled: tuple[Path, Result], method: str, measure: str
 ) -> None:
-    rows = [r for r in rows_of(troubled[1].folder) if (r.method, r.measure) == (method, measure)]
+    rows = headlines(troubled[1].folder, method, measure)
     assert len(rows) == (2 if measure == "time" else 1)  # one a block
     for row in rows:
         status, reason = REASONS[method]
-        assert (row.status, row.value, row.is_headline) == (status, None, True)
+        assert (row.status, row.value) == (status, None)
         assert re.search(reason, row.detail)
 
 
 @pytest.mark.parametrize("measure", ["memory", "time", "accuracy"])
 def test_numbers_that_are_not_finite_are_diverged(troubled: tuple[Path, Result], measure: str) -> None:
-    rows = [r for r in rows_of(troubled[1].folder) if (r.method, r.measure) == ("nan", measure)]
+    rows = headlines(troubled[1].folder, "nan", measure)
     assert {r.status for r in rows} == {"diverged"}
     assert all("not finite" in r.detail for r in rows)
 
@@ -361,9 +366,11 @@ def test_an_edited_adapter_runs_anew_and_its_old_rows_stay_readable(folder: Fold
     assert first.plan.id == second.plan.id
     mine = [c.id for c in second.plan.cells if c.points[0].method.name == "mine"]
     assert notes.todo == mine
-    assert len(rows_of(path / "run")) == 6 * 3
-    assert len(load_frame(path / "run")) == 4 * 3
-    assert len(load_frame(path / "run", every=True)) == 6 * 3
+    old = {c.id for c in first.plan.cells} - {c.id for c in second.plan.cells}
+    assert len(old) == 2
+    assert {r.cell_id for r in rows_of(path / "run")} == {c.id for c in second.plan.cells} | old
+    assert set(load_frame(path / "run").cell_id) == {c.id for c in second.plan.cells}
+    assert len(load_frame(path / "run", every=True)) == len(rows_of(path / "run"))
 
 
 # --- code and data that change during a run ---------------------------------------------------------------
@@ -441,7 +448,12 @@ def test_points_that_a_changed_block_goes_without_get_no_second_row(whole: tuple
 def test_an_unchanged_cell_is_measured(whole: tuple[Path, Result]) -> None:
     cell = next(c for c in whole[1].plan.cells if c.measure == "memory")
     kept = {r.metric: r.value for r in rows_of(whole[1].folder) if r.cell_id == cell.id}
-    assert {r.metric: r.value for r in readings_of(cell)} == kept
+    read = {r.metric: r.value for r in readings_of(cell)}
+    assert read.keys() == kept.keys()
+    # What is resident is another matter in this process, which has loaded more.
+    exact = [name for name in kept if not name.startswith("resident")]
+    assert "peak_bytes" in exact
+    assert {name: read[name] for name in exact} == {name: kept[name] for name in exact}
 
 
 def test_adapters_with_a_module_beside_them_run_in_every_measure(folder: Folder) -> None:
