@@ -13,14 +13,17 @@ PACKAGES = ("torch", "numpy", "scipy", "pandas", "pyarrow", "matplotlib", "seabo
 
 
 def describe_machine() -> dict[str, Any]:
-    """What can be told without torch. Versions of packages that are absent are None."""
+    """What can be told without torch, and is in no cell's id. What the system does not tell is None."""
     return {
         "innerloop": __version__,
         "python": platform.python_version(),
         "platform": platform.platform(),
         "cpu": cpu_model(),
         "cores": usable_cores(),
+        "affinity": affinity(),
         "memory_bytes": memory_bytes(),
+        "load_average": load_average(),
+        "gpus": gpus(),
         "packages": {name: _version(name) for name in PACKAGES},
     }
 
@@ -30,6 +33,46 @@ def usable_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def affinity() -> list[int] | None:
+    """The CPUs that this process and its workers may run on; None where the system does not tell."""
+    if hasattr(os, "sched_getaffinity"):
+        return sorted(os.sched_getaffinity(0))
+    return None
+
+
+def load_average() -> list[float] | None:
+    """Over 1, 5 and 15 minutes until now; None where the system does not tell."""
+    try:
+        return list(os.getloadavg())
+    except (OSError, AttributeError):
+        return None
+
+
+def gpus() -> list[dict[str, Any]]:
+    """Name, memory and driver of each NVIDIA GPU of this machine; empty where the driver tells of none."""
+    try:
+        import pynvml
+
+        pynvml.nvmlInit()
+    except Exception:  # no such package, no driver, no permission: there is no GPU to tell of
+        return []
+    try:
+        driver = _text(pynvml.nvmlSystemGetDriverVersion())
+        handles = [pynvml.nvmlDeviceGetHandleByIndex(i) for i in range(pynvml.nvmlDeviceGetCount())]
+        return [
+            {
+                "name": _text(pynvml.nvmlDeviceGetName(handle)),
+                "memory_bytes": int(pynvml.nvmlDeviceGetMemoryInfo(handle).total),
+                "driver": driver,
+            }
+            for handle in handles
+        ]
+    except pynvml.NVMLError:
+        return []
+    finally:
+        pynvml.nvmlShutdown()
 
 
 def cpu_model() -> str:
@@ -56,6 +99,11 @@ def command_line() -> str:
     import shlex
 
     return shlex.join(["innerloop", *sys.argv[1:]])
+
+
+def _text(told: str | bytes) -> str:
+    """Older releases of NVML's package tell bytes."""
+    return told.decode() if isinstance(told, bytes) else told
 
 
 def _version(name: str) -> str | None:

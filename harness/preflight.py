@@ -15,17 +15,20 @@ from harness.core.outer import RULES
 from harness.environment import cpu_model
 from harness.errors import UsageError
 from harness.measure.bench import Bench
+from harness.numerics import describe_numerics, fix_numerics
 from harness.protocol import MemorySettings, Request, Resolved, ResolvedMethod, ResolvedWorkload
 from harness.settings import build, format_settings, settings_of
 from harness.workloads.base import Tasks, Workload
 
-NUMERIC_CODE = ("core", "measure", "workloads", "training.py", "worker.py")
+NUMERIC_CODE = ("core", "measure", "workloads", "numerics.py", "training.py", "worker.py")
 """What of this package can change a number; hashed into every cell's id, with the whole of `methods`."""
 
 
 def preflight(request: Request) -> Resolved:
     """Everything asked for, found and checked, or UsageError with one sentence."""
-    torch.set_num_threads(request.threads)
+    fix_numerics(
+        request.threads, request.deterministic
+    )  # as the cells will, so that this tells what they have
     device = choose_device(request.device)
     methods = tuple(registry.resolve_method(spec, request.inner_steps[0]) for spec in request.methods)
     check_names(methods)
@@ -113,7 +116,7 @@ def describe_torch(device: torch.device) -> dict[str, str | int | bool]:
         "torch": str(torch.__version__),  # its own class would load torch where it is unpickled
         "numpy": np.__version__,
         "device": str(device),
-        "threads": torch.get_num_threads(),
+        **describe_numerics(),
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
         "code": numeric_code(),
     }

@@ -152,6 +152,7 @@ class Request:
     data_root: str | None
     memory_budget: int | None = None
     meta_batch_sizes: tuple[int, ...] = ()
+    deterministic: bool = False
 
 
 @dataclass(frozen=True)

@@ -118,6 +118,7 @@ class Suite:
             data_root,
             memory_budget,
             batches,
+            c.deterministic,
         )
 
 

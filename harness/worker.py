@@ -26,6 +26,7 @@ from harness.measure.memory import measure_memory
 from harness.measure.time import PointFailed, measure_time, warm_up
 from harness.measure.tracker import VirtualOutOfMemory
 from harness.measure.wall import find_wall
+from harness.numerics import fix_numerics
 from harness.preflight import list_methods, list_workloads, numeric_code, preflight
 from harness.protocol import (
     At,
@@ -108,12 +109,7 @@ def _answer(task: Task, send: Send) -> None:
 def run_cell(launch: Launch, send: Send) -> None:
     """Everything that the cell's measure reads. A point that fails leaves a reading with its status."""
     cell = launch.cell
-    torch.set_num_threads(cell.threads)
-    # Fixed, so that equal cells do equal work: no autotuned kernels, no reduced precision.
-    torch.backends.cudnn.benchmark = False
-    torch.backends.cudnn.allow_tf32 = False
-    torch.backends.cuda.matmul.allow_tf32 = False
-    torch.backends.cudnn.deterministic = cell.deterministic
+    fix_numerics(cell.threads, cell.deterministic)
     workload = registry.make_workload(cell.workload.spec)
     tasks = workload.open(Path(cell.data_root) if cell.data_root else None)
     if changed := what_changed(cell, tasks):
@@ -138,7 +134,7 @@ def run_cell(launch: Launch, send: Send) -> None:
 def run_search(search: Search) -> Wall:
     """Where the cell's method outgrows the budget."""
     cell = search.cell
-    torch.set_num_threads(cell.threads)
+    fix_numerics(cell.threads, cell.deterministic)
     workload = registry.make_workload(cell.workload.spec)
     tasks = workload.open(Path(cell.data_root) if cell.data_root else None)
 

@@ -336,6 +336,7 @@ def test_env_is_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert call(["env", "--device", "cpu"]) == 0
     facts = json.loads(capsys.readouterr().out)
     assert {"innerloop", "python", "torch", "device", "device_name", "cores", "packages"} <= set(facts)
+    assert {"affinity", "load_average", "gpus", "interop_threads", "cudnn_benchmark"} <= set(facts)
 
 
 def test_version_and_help(capsys: pytest.CaptureFixture[str]) -> None:
