@@ -206,6 +206,7 @@ def test_a_folder_that_cannot_be_written_is_refused(
 
 # --- points that fail -------------------------------------------------------------------------------------
 
+TIMEOUT_S = 5.0  # a memory cell takes one second, and several on a busy machine
 TROUBLES = {
     "Raises": "raise ValueError('no luck today')",
     "Greedy": "torch.empty(10**15)",
@@ -218,7 +219,7 @@ REASONS = {
     "greedy": ("oom", "DefaultCPUAllocator"),
     "exits": ("error", "exit code 3"),
     "segfaults": ("error", "signal SIGSEGV"),
-    "sleeps": ("timeout", "no end within 2 s"),
+    "sleeps": ("timeout", "no end within 5 s"),
 }
 NAN = "meta = trees.scale(float('nan'), meta)"
 
@@ -229,7 +230,7 @@ def troubled(folder: Folder) -> tuple[Path, Result]:
     methods = [write_adapter(path, name, trouble) for name, trouble in TROUBLES.items()]
     methods.append(write_adapter(path, "Nan", NAN))
     suite = write_suite(path, inner_steps="[1]")
-    options = {"methods": ["maml", *methods], "timeout_s": 2.0, "jobs": 2}
+    options = {"methods": ["maml", *methods], "timeout_s": TIMEOUT_S, "jobs": 2}
     return path, run_here(suite, path / "run", **options)
 
 
@@ -307,7 +308,9 @@ def test_failed_cells_run_again_only_when_asked_for(troubled: tuple[Path, Result
     diverged = {r.cell_id for r in rows_of(out) if r.status == "diverged"}
     assert set(notes.todo) == diverged
     # Run one of them: its attempt is the second, and readers see that alone.
-    run_here(path / "tiny.toml", out, notes, methods=methods, retry=frozenset({"diverged"}), timeout_s=2.0)
+    run_here(
+        path / "tiny.toml", out, notes, methods=methods, retry=frozenset({"diverged"}), timeout_s=TIMEOUT_S
+    )
     assert {r.attempt for r in rows_of(out) if r.cell_id in diverged} == {2}
     assert {r.attempt for r in rows_of(out) if r.cell_id not in diverged} == {1}
 
