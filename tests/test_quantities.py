@@ -1,7 +1,7 @@
 import pytest
 
-from harness.quantities import duration, size
 from harness.errors import UsageError
+from harness.quantities import duration, size
 
 
 @pytest.mark.parametrize(

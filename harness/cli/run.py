@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from harness.quantities import duration, size
 from harness.errors import UsageError, nearest
+from harness.quantities import duration, size
 from harness.store import FAILURES
 
 if TYPE_CHECKING:

@@ -47,8 +47,8 @@ class Climb:
     """Looks for the wall of `peak` (bytes of a number of steps), taken to grow or stay with the steps.
 
     The straight line through the two peaks nearest to the budget says where to look next, so a linear method
-    takes few looks. A look costs time in proportion to its steps: where no wall is in sight none is begun that
-    would outlast `search.patience_s`.
+    takes few looks. A look costs time in proportion to its steps: where no wall is in sight none is begun
+    that would outlast `search.patience_s`.
     """
 
     peak: Callable[[int], int]
@@ -97,7 +97,7 @@ class Climb:
         return min(max(self._on_the_line(), low + 1), high - 1)
 
     def _on_the_line(self) -> int:
-        """Where the line through the two peaks nearest to the budget crosses it; beyond all, if it is flat."""
+        """Where the line through the two peaks nearest to the budget crosses it; beyond all, if flat."""
         a, b = [0, 0, *sorted(self.peaks)][-2:] if self.fails is None else (self.fits or 0, self.fails)
         start = self.peaks.get(a, 0)
         rise = self.peaks.get(b, 0) - start

@@ -2,11 +2,14 @@
 
 import json
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from runs import rows_of, run_here, statuses, write_adapter, write_suite
 
+from harness.cli import wall
 from harness.cli.app import call
+from harness.protocol import Profile
 
 FIVE = "maml = { inner_lr = 0.01 }\nfomaml = {}\nreptile = {}\nimaml-gd = {}\nimaml-hf = {}"
 
@@ -122,6 +125,10 @@ def test_bad_input_is_one_sentence_and_exit_code_2(
     assert out == ""
     assert said in complaint
     assert complaint.count("\n") == 1
+
+
+def test_the_command_line_knows_every_profile() -> None:
+    assert get_args(Profile) == wall.PROFILES
 
 
 def test_a_suite_that_measures_no_memory_has_no_walls(
