@@ -56,7 +56,8 @@ def draw_limits(ax: Axes, curves: Curves, looks: dict[str, Look]) -> None:
     _predictions(ax, curves, looks)
     at_edge, at_budget = _crosses(curves)
     _budgets(ax, curves, at_budget)
-    last = curves.points.inner_steps.max()
+    first = curves.points.inner_steps.min()
+    said: set[tuple[str, str]] = set()
     for crosses, place in ((at_edge, ax.get_xaxis_transform()), (at_budget, ax.transData)):
         stacked: dict[tuple[int, float], int] = {}
         for point in crosses:
@@ -73,9 +74,13 @@ def draw_limits(ax: Axes, curves: Curves, looks: dict[str, Look]) -> None:
             if crosses is at_budget:  # the line says what it means
                 continue
             text = f"{point['status']} ({point['runs']})" if len(curves.runs) > 1 else point["status"]
+            if (point["method_label"], text) in said:  # once a line of crosses: beside its first
+                continue
+            said.add((point["method_label"], text))
+            left = step > first
             ax.annotate(
-                text, (step, level), xycoords=place + up, xytext=(-6 if step == last else 6, 0),
-                textcoords="offset points", ha="right" if step == last else "left", va="center", fontsize=8,
+                text, (step, level), xycoords=place + up, xytext=(-6 if left else 6, 0),
+                textcoords="offset points", ha="right" if left else "left", va="center", fontsize=8,
                 color=colour, zorder=4,
             )  # fmt: skip
 

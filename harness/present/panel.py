@@ -68,9 +68,13 @@ def draw_panel(ax: Axes, curves: Curves, looks: dict[str, Look], *, end_labels: 
 
 
 def _scales(ax: Axes, curves: Curves) -> None:
+    log = _set_heights(ax, curves)
     steps = sorted(int(step) for step in curves.points.inner_steps.unique())
-    place: Callable[[float], float] = float if curves.even_steps or steps[0] <= 0 else np.log2
-    if place is float:
+    # Even steps show growth by the step as a straight line; beside a logarithm of values they would bend it,
+    # where a logarithm of both keeps it straight.
+    even = (curves.even_steps and not log) or steps[0] <= 0
+    place: Callable[[float], float] = float if even else np.log2
+    if even:
         pad = 0.06 * max(1, steps[-1] - steps[0])
         ax.set_xlim(steps[0] - pad, steps[-1] + pad)
     else:
@@ -85,9 +89,14 @@ def _scales(ax: Axes, curves: Curves) -> None:
     ax.set_xticks(shown, [f"{step:,}" for step in shown])
     ax.xaxis.set_minor_locator(NullLocator())
     ax.set_xlabel(step_label(curves))
+
+
+def _set_heights(ax: Axes, curves: Curves) -> bool:
+    """The scale of values. Returns whether it is logarithmic."""
     ax.set_ylabel(curves.ylabel)
     values = [*curves.points.value.dropna(), *curves.budgets()]
-    if not curves.bounded and values and min(values) > 0 and max(values) / min(values) > LOG_FROM:
+    log = not curves.bounded and bool(values) and min(values) > 0 and max(values) / min(values) > LOG_FROM
+    if log:
         ax.set_yscale("log")
         decades = np.log10(reach(curves)[1] / min(values))  # floors and intervals may reach farther up
         ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if decades < 2.5 else (1,)))
@@ -96,6 +105,7 @@ def _scales(ax: Axes, curves: Curves) -> None:
     ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.6g}"))
     ax.grid(axis="y", color="#E6E6E6", linewidth=0.6)
     ax.set_axisbelow(True)
+    return log
 
 
 def _partly_failed(ax: Axes, x: pd.Series, known: pd.DataFrame) -> None:
