@@ -13,6 +13,7 @@ METRICS = [
     "predicted_peak_bytes",
     "resident_peak_bytes",
     "requested_bytes",
+    "predicted_allocated_bytes",
     "reserved_bytes",
     "workspace_bytes",
     "nvml_bytes",

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from harness.measure import nvml
 from harness.measure.allocator import CudaPeaks, allocator_peak, cuda_peaks
 from harness.measure.bench import Bench
-from harness.measure.prediction import Unpredictable, predicted_peak
+from harness.measure.prediction import PROFILES, Unpredictable, cuda_profile, predicted_peak
 from harness.measure.resident import FreshProcess, ResidentPeak, Unreadable, resident_peak
 from harness.measure.tracker import LiveStorages, storage_bytes
 from harness.protocol import MemoryMetric, MemorySettings, Reading, Samples
@@ -29,9 +29,9 @@ def measure_memory(bench: Bench) -> Iterator[Reading | Samples]:
     predicted = None
     if asked.for_("predicted_peak_bytes"):
         # First: it needs no memory to speak of, so it is known even where the step does not fit.
-        reading = _prediction(bench)
-        predicted = reading.value
-        yield reading
+        for reading in _predictions(bench):
+            predicted = reading.value if reading.metric == "predicted_peak_bytes" else predicted
+            yield reading
     bench.check_budget()
 
     learner, batch = bench.learner(total_steps=4), bench.meta_batch()
@@ -95,12 +95,19 @@ def flag(number: int, warning: str) -> Reading:
     return Reading(0, "flag", None, "", repeat=number, detail=warning)
 
 
-def _prediction(bench: Bench) -> Reading:
+def _predictions(bench: Bench) -> Iterator[Reading]:
+    """Of the tensors, and on CUDA of what its allocator makes of them."""
     try:
         peak = predicted_peak(bench).peak
+        detail = f"on fake tensors; {bench.step_in_words}"
+        yield Reading(0, "predicted_peak_bytes", peak, "byte", detail=detail)
+        if bench.device.type == "cuda":
+            name = cuda_profile(bench.device)
+            allocated = predicted_peak(bench, profile=PROFILES[name]).peak
+            detail = f"on fake tensors, {PROFILES[name].source} (profile {name})"
+            yield Reading(0, "predicted_allocated_bytes", allocated, "byte", detail=detail)
     except Unpredictable as failure:
-        return skipped("predicted_peak_bytes", str(failure))
-    return Reading(0, "predicted_peak_bytes", peak, "byte", detail=f"on fake tensors; {bench.step_in_words}")
+        yield skipped("predicted_peak_bytes", str(failure))
 
 
 def _cuda_readings(peaks: CudaPeaks, bench: Bench, baseline: int, asked: Asked) -> Iterator[Reading]:

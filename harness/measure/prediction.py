@@ -11,6 +11,7 @@ from harness.measure.tracker import LiveStorages, VirtualOutOfMemory
 from harness.protocol import Profile
 
 KIB, MIB = 2**10, 2**20
+HOPPER = 9  # compute capability, major
 
 
 class Unpredictable(Exception):
@@ -37,6 +38,12 @@ PROFILES: dict[Profile, DeviceProfile] = {
     "cuda-hopper": DeviceProfile(512, 2 * 32 * MIB, "blocks of 512 bytes, two cuBLAS workspaces of 32 MiB"),
 }
 """Stated, not measured: how far each is from a device's own peak is for the memory measure to tell there."""
+
+
+def cuda_profile(device: torch.device) -> Profile:
+    """The profile that fits this CUDA device."""
+    major, _ = torch.cuda.get_device_capability(device)
+    return "cuda-hopper" if major == HOPPER else "cuda"
 
 
 def predicted_peak(

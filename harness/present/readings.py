@@ -22,6 +22,7 @@ STEP = {
 }
 DEVICE = {
     "requested_bytes": "requested",
+    "predicted_allocated_bytes": "predicted",
     "reserved_bytes": "reserved",
     "workspace_bytes": "workspace",
     "nvml_bytes": "nvml",
@@ -32,6 +33,7 @@ MEANING = {
     "predicted_peak_bytes": "predicted: without running it, against tracked",
     "resident_peak_bytes": "resident: the whole process, torch included",
     "requested_bytes": "requested: peak before the allocator rounds",
+    "predicted_allocated_bytes": "predicted: of the allocator, against the peak",
     "reserved_bytes": "reserved: peak that the allocator held",
     "workspace_bytes": "workspace: of libraries, part of the peak",
     "nvml_bytes": "nvml: the whole process on the GPU",
@@ -86,6 +88,11 @@ def _share_of_peak(line: dict, metric: str) -> str:
     return NONE if pd.isna(share) else f"{100 * share:.1f} %"
 
 
+def _against_peak(line: dict, metric: str) -> str:
+    share = line[metric] / line["peak_bytes"] - 1
+    return NONE if pd.isna(share) else f"{100 * share:+.1f} %"
+
+
 def _against_tracked(line: dict, metric: str) -> str:
     """`exact`, or the difference; the value itself where there is nothing to hold it against."""
     difference = line[metric] - line["tracked_peak_bytes"]
@@ -106,4 +113,5 @@ def _place(phase: str, operator: str) -> str:
 SHOW: dict[str, Callable[[dict, str], str]] = {
     "scratch_bytes": _share_of_peak,
     "predicted_peak_bytes": _against_tracked,
+    "predicted_allocated_bytes": _against_peak,
 }
