@@ -111,12 +111,23 @@ def test_a_crash_in_native_code_leaves_its_place_in_the_log(executor: LocalExecu
     assert "trouble.py" in log
 
 
-def test_a_timeout_ends_blocking_code_and_what_it_started(executor: LocalExecutor, tmp_path: Path) -> None:
-    # PyDLL keeps the interpreter's lock: no Python of the worker runs any more.
-    worker, end = trouble(
-        executor, tmp_path, "os.system('sleep 61 & '); ctypes.PyDLL(None).sleep(60)", timeout_s=1.0
-    )
-    assert (end.how, end.why) == ("timeout", "no end within 1 s; the process was killed")
+@pytest.mark.parametrize(
+    "stuck",
+    [
+        "ctypes.PyDLL(None).sleep(60)",  # asleep, with the interpreter's lock: no Python runs any more
+        "sum(range(10**12))",  # at work for hours within one call of C, which looks at no signal
+        "import signal; signal.pthread_sigmask(signal.SIG_BLOCK, range(1, 65)); time.sleep(60)",
+    ],
+    ids=["asleep", "at work", "deaf"],
+)
+def test_a_timeout_ends_native_code_and_what_it_started(
+    executor: LocalExecutor, tmp_path: Path, stuck: str
+) -> None:
+    began = tmp_path / "began"
+    code = f"os.system('sleep 61 & echo $! > {began}'); {stuck}"
+    worker, end = trouble(executor, tmp_path, code, timeout_s=2.0)
+    assert (end.how, end.why) == ("timeout", "no end within 2 s; the process was killed")
+    assert began.read_text().strip().isdecimal()  # there was something to kill
     until(lambda: not living_in_group(worker.process.pid), "the whole group is gone", 10)
 
 
