@@ -5,13 +5,16 @@ The forkserver imports this module once, so that a new worker has torch loaded a
 
 import faulthandler
 import os
+import re
 import signal
 import sys
 import threading
 import time
 import traceback
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
+from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -26,6 +29,7 @@ from harness.measure.memory import measure_memory
 from harness.measure.time import PointFailed, measure_time, warm_up
 from harness.measure.tracker import VirtualOutOfMemory
 from harness.measure.wall import find_wall
+from harness.memory_limit import limited_to_available
 from harness.numerics import fix_numerics
 from harness.preflight import list_methods, list_workloads, numeric_code, preflight
 from harness.protocol import (
@@ -55,6 +59,8 @@ Send = Callable[[Message], None]
 
 # The first optimiser makes torch load its compiler, 2 s: once in the forkserver, not once a cell.
 torch.optim.SGD([torch.zeros(1)], lr=1.0)
+
+ASKED = re.compile(r"(DefaultCPUAllocator): .*allocate (\d+) bytes")  # what it says where memory runs out
 
 PROGRESS_INTERVAL_S = 0.25  # often enough for an eye, rare enough to disturb nothing
 
@@ -120,13 +126,19 @@ def run_cell(launch: Launch, send: Send) -> None:
         _run_block(launch, tasks, send)
         return
     send(At(0))
+    measure = (
+        measure_memory if cell.measure == "memory" else partial(measure_accuracy, progress=_progress(send))
+    )
     try:
-        bench = make_bench(cell, 0, tasks)
-        readings = (
-            measure_memory(bench) if cell.measure == "memory" else measure_accuracy(bench, _progress(send))
-        )
-        for reading in readings:
-            send(reading)
+        with _memory_limit(cell):
+            headlines = []  # sent last: a point that fails in a later pass has failed, and that alone
+            for reading in measure(make_bench(cell, 0, tasks)):
+                if isinstance(reading, Reading) and reading.metric == cell.headline:
+                    headlines.append(reading)
+                else:
+                    send(reading)
+        for headline in headlines:
+            send(headline)
     except Exception as failure:
         send(failed(cell, 0, failure))
 
@@ -155,22 +167,24 @@ def _run_block(launch: Launch, tasks: Tasks, send: Send) -> None:
             continue
         send(At(i))
         try:
-            contestants.append(warm_up(make_bench(cell, i, tasks), i))
+            with _memory_limit(cell):
+                contestants.append(warm_up(make_bench(cell, i, tasks), i))
         except Exception as failure:
             send(failed(cell, i, failure))
     calm = CalmCheck()
     done = 0
     while done < settings.rounds and contestants:
         try:
-            readings = measure_time(
-                contestants,
-                done,
-                settings.rounds,
-                cell.block,
-                cell.seed,
-                torch.device(cell.device),
-                starting=lambda point: send(At(point)),
-            )
+            with _memory_limit(cell):
+                readings = measure_time(
+                    contestants,
+                    done,
+                    settings.rounds,
+                    cell.block,
+                    cell.seed,
+                    torch.device(cell.device),
+                    starting=lambda point: send(At(point)),
+                )
         except PointFailed as end:
             # The point leaves the rotation, and the others take the round again without it.
             contestants = [c for c in contestants if c.point != end.point]
@@ -183,6 +197,11 @@ def _run_block(launch: Launch, tasks: Tasks, send: Send) -> None:
         send(Progress(done / settings.rounds, f"round {done} of {settings.rounds}"))
     for reading in calm.readings([c.point for c in contestants], cell.block):
         send(reading)
+
+
+def _memory_limit(cell: Cell) -> AbstractContextManager[None]:
+    """None on a GPU: CUDA maps large ranges of addresses into the process, and has limits of its own."""
+    return limited_to_available() if cell.device == "cpu" else nullcontext()
 
 
 def what_changed(cell: Cell, tasks: Tasks) -> str:
@@ -222,14 +241,18 @@ def failed(cell: Cell, point: int, failure: Exception) -> Reading:
         traceback.print_exc()
     own_words = isinstance(failure, VirtualOutOfMemory | Diverged | registry.Changed)
     detail = str(failure) if own_words else _sentence(failure)
+    if status == "oom" and (asked := ASKED.search(str(failure))):
+        detail = f"{asked[1]} was asked for {int(asked[2]):,} bytes, more than was left{_place(failure)}"
     return Reading(point, cell.headline, None, "", status=status, detail=detail)
 
 
 def _is_out_of_memory(failure: Exception) -> bool:
-    """CUDA has an exception for it; the CPU's allocator is told by its name in the message."""
+    """CUDA has an exception for it; the CPU's allocator is told by its name in the message, and other native
+    code by C++'s own exception, of which torch's bindings make a RuntimeError."""
     if isinstance(failure, torch.OutOfMemoryError | MemoryError):
         return True
-    return isinstance(failure, RuntimeError) and "DefaultCPUAllocator" in str(failure)
+    said = str(failure)
+    return isinstance(failure, RuntimeError) and ("DefaultCPUAllocator" in said or "std::bad_alloc" in said)
 
 
 def _progress(send: Send) -> Callable[[float, str], None]:
@@ -247,7 +270,11 @@ def _progress(send: Send) -> Callable[[float, str], None]:
 
 def _sentence(failure: Exception) -> str:
     """What was raised and where, on one line."""
-    frames = traceback.extract_tb(failure.__traceback__)
-    where = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
     first = str(failure).strip().partition("\n")[0]
-    return f"{type(failure).__name__}: {first}{where}" if first else f"{type(failure).__name__}{where}"
+    said = f"{type(failure).__name__}: {first}" if first else type(failure).__name__
+    return f"{said}{_place(failure)}"
+
+
+def _place(failure: Exception) -> str:
+    frames = traceback.extract_tb(failure.__traceback__)
+    return f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
