@@ -40,14 +40,17 @@ def measure_memory(bench: Bench) -> Iterator[Reading | Samples]:
     resident = [t for t in (*learner.state_tensors(), *batch.tensors()) if t.device.type == bench.device.type]
     baseline = storage_bytes(resident)
 
-    def step() -> None:
-        """From the same parameters in every pass: what a solver needs may depend on them."""
+    def rewind() -> None:
+        """Every pass steps from the same parameters: what a solver needs may depend on them."""
         for name, p in learner.meta.items():
             p.copy_(start[name])
+
+    def step() -> None:
         learner.step(batch)
 
     if bench.device.type == "cuda":
         step()  # for the workspaces and plans that libraries make once
+        rewind()
         peaks = cuda_peaks(step, bench.device)
         peak = peaks.allocated
         readings = list(_cuda_readings(peaks, bench, baseline, asked))
@@ -58,6 +61,7 @@ def measure_memory(bench: Bench) -> Iterator[Reading | Samples]:
     learner.check_finite("one meta-step")
     yield Reading(0, "baseline_bytes", baseline, "byte", detail=bench.step_in_words)
     yield from readings
+    rewind()
     with LiveStorages(resident) as tracker:
         step()
     yield from _tracked(tracker, bench, peak, predicted, asked)

@@ -6,13 +6,17 @@ import pytest
 import torch
 from problems import gaussian, make
 
+from harness.analyze.readings import PEAK_PLACE
 from harness.core.method import Method
 from harness.core.objective import Execution
+from harness.measure import memory
 from harness.measure.allocator import allocator_peak
 from harness.measure.bench import Bench
-from harness.measure.memory import measure_memory
-from harness.measure.tracker import LiveStorages, storage_bytes
-from harness.protocol import MemorySettings, Reading
+from harness.measure.memory import Asked, _resident_readings, measure_memory
+from harness.measure.prediction import predicted_peak
+from harness.measure.resident import ResidentPeak
+from harness.measure.tracker import TRACE_POINTS, LiveStorages, storage_bytes
+from harness.protocol import MemorySettings, Reading, Samples
 from harness.workloads.glyphs import Glyphs
 from harness.workloads.sinusoid import Sinusoid
 from methods import BUILT_IN
@@ -48,10 +52,10 @@ def tiny(name: str, device: str = "cpu", execution: Execution = "vectorized", **
     )
 
 
-def conv4_peak(name: str, inner_steps: int, tasks: int = 1, ways: int = 20) -> float:
-    """`peak_bytes` in MiB on the published network: 5 shots and one query image a class."""
+def conv4(name: str, inner_steps: int, tasks: int = 1, ways: int = 20) -> Bench:
+    """A method on the published network: 5 shots and one query image a class."""
     workload = Glyphs(ways=ways, shots=5, queries=1)
-    bench = Bench(
+    return Bench(
         method=method_of(name, inner_steps),
         workload=workload,
         tasks=workload.open(None),
@@ -61,7 +65,11 @@ def conv4_peak(name: str, inner_steps: int, tasks: int = 1, ways: int = 20) -> f
         device=torch.device("cpu"),
         memory_budget=None,
     )
-    peak = read(bench)["peak_bytes"].value
+
+
+def conv4_peak(name: str, inner_steps: int, tasks: int = 1, ways: int = 20) -> float:
+    """`peak_bytes` in MiB."""
+    peak = read(conv4(name, inner_steps, tasks, ways))["peak_bytes"].value
     assert peak is not None
     return peak / MIB
 
@@ -190,3 +198,100 @@ def test_cuda_statistics_agree_with_the_tracker(name: str) -> None:
     assert value["peak_bytes"] <= value["reserved_bytes"]
     assert value["baseline_bytes"] < value["tracked_peak_bytes"]
     assert value["tracked_peak_bytes"] == read(tiny(name))["tracked_peak_bytes"].value
+
+
+# --- readings that are skipped or doubted -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("metric", ["requested_bytes", "reserved_bytes", "workspace_bytes", "nvml_bytes"])
+def test_a_reading_that_was_named_and_cannot_be_given_is_skipped_with_the_reason(metric: str) -> None:
+    reading = read(tiny("fomaml", metrics=[metric]))[metric]
+    assert (reading.status, reading.value) == ("skipped", None)
+    assert reading.detail == "a reading of CUDA devices; this cell ran on cpu"
+
+
+def test_without_names_a_cpu_leaves_no_row_of_a_gpu() -> None:
+    asked = Asked(tiny("fomaml", metrics=None))
+    assert asked.for_("resident_peak_bytes")
+    assert not list(asked.in_vain())
+
+
+def test_only_what_was_named_is_read() -> None:
+    assert set(read(tiny("fomaml", metrics=[]))) == {"peak_bytes", "baseline_bytes", "tracked_peak_bytes"}
+
+
+def test_scratch_is_what_the_allocator_has_above_the_tracker() -> None:
+    value = {metric: reading.value or 0.0 for metric, reading in read(tiny("maml")).items()}
+    assert value["scratch_bytes"] == value["peak_bytes"] - value["tracked_peak_bytes"]
+
+
+def test_a_tracker_above_the_allocator_is_flagged_and_leaves_no_scratch() -> None:
+    readings = read(tiny("imaml-gd", execution="loop"))
+    above = (readings["tracked_peak_bytes"].value or 0) - (readings["peak_bytes"].value or 0)
+    assert above > 0
+    assert readings["scratch_bytes"].status == "skipped"
+    assert f"{above:,.0f} bytes above the allocator" in readings["flag"].detail
+
+
+def test_a_prediction_that_is_off_is_flagged(monkeypatch: pytest.MonkeyPatch) -> None:
+    def off(bench: Bench, **options: Any) -> Any:
+        tracker = predicted_peak(bench, **options)
+        tracker.peak = int(tracker.peak * 1.01)
+        return tracker
+
+    monkeypatch.setattr(memory, "predicted_peak", off)
+    assert "off by +1.00%" in read(tiny("maml"))["flag"].detail
+    monkeypatch.undo()
+    assert "flag" not in read(tiny("maml"))
+
+
+class Answer:
+    """A fresh process that has read this."""
+
+    def __init__(self, before: int, peak: int, sampled: int) -> None:
+        self.read = ResidentPeak(before, peak, sampled)
+
+    def result(self) -> ResidentPeak:
+        return self.read
+
+
+@pytest.mark.parametrize(
+    ("answer", "live", "warning"),
+    [
+        (Answer(200 * MIB, 300 * MIB, 300 * MIB), 90 * MIB, None),
+        (Answer(200 * MIB, 300 * MIB, 280 * MIB), 90 * MIB, None),  # 10 ms between samples may miss that
+        (Answer(200 * MIB, 300 * MIB, 200 * MIB), 90 * MIB, "memory_profiler saw"),
+        (Answer(200 * MIB, 300 * MIB, 330 * MIB), 90 * MIB, "memory_profiler saw"),
+        (Answer(200 * MIB, 300 * MIB, 300 * MIB), 150 * MIB, "pages were never touched"),
+        (Answer(200 * MIB, 201 * MIB, 201 * MIB), 8 * MIB, None),  # too few pages to tell
+    ],
+)
+def test_resident_readings_that_contradict_each_other_are_flagged(
+    answer: Any, live: int, warning: str | None
+) -> None:
+    readings = {reading.metric: reading for reading in _resident_readings(answer, live)}
+    assert readings["resident_peak_bytes"].value == answer.read.peak
+    assert readings["resident_sampled_bytes"].value == answer.read.sampled
+    if warning is None:
+        assert "flag" not in readings
+    else:
+        assert warning in readings["flag"].detail
+
+
+def test_the_trace_is_the_envelope_of_the_step_and_holds_its_peak() -> None:
+    said = list(measure_memory(conv4("maml", 4, ways=5)))
+    (trace,) = [each for each in said if isinstance(each, Samples)]
+    peak = next(r.value for r in said if isinstance(r, Reading) and r.metric == "tracked_peak_bytes")
+    assert trace.name == "memory_trace"
+    assert max(trace.columns["live_bytes"]) == peak
+    assert len(trace.columns["operator"]) <= TRACE_POINTS
+    assert trace.columns["operator"] == sorted(trace.columns["operator"])
+    assert list(dict.fromkeys(trace.columns["phase"])) == ["inner loop", "query", "backward", "outer update"]
+
+
+def test_the_tracked_peak_says_its_phase_and_operator_and_survives_the_way_into_rows() -> None:
+    detail = read(tiny("imaml-gd"))["tracked_peak_bytes"].detail
+    match = PEAK_PLACE.match(detail)
+    assert match is not None
+    assert match["phase"] in ("inner loop", "solve")
+    assert match["operator"].startswith("aten.")
