@@ -57,8 +57,8 @@ class MetaLearner:
     def step(self, batch: TaskBatch) -> None:
         """One meta-step: the mean meta-gradient over `batch`, chunk by chunk, then the outer rule."""
         mean: Params | None = None
+        phases.begin()
         for chunk in batch.chunks(self.task_chunk or len(batch)):
-            phases.begin()
             tasks = task_objectives(chunk, self.model, self.loss_function, execution=self.execution)
             gradient = self.method.meta_gradient(tasks, trees.repeat_for_tasks(self.meta, len(chunk)))
             if not self._checked:  # once, so that no timed step pays for it
@@ -68,6 +68,7 @@ class MetaLearner:
                 part = {name: gradient[name].sum(0) / len(batch) for name in self.meta}
                 mean = part if mean is None else trees.axpy(1.0, part, mean)
             del gradient, part, tasks
+            phases.begin()  # of the next chunk
         assert mean is not None, "a meta-batch has at least one task"
         with phases.phase("outer update"):
             self._update(mean)
