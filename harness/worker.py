@@ -154,7 +154,8 @@ def run_search(search: Search) -> Wall:
         point = replace(cell.points[0], inner_steps=inner_steps)
         return make_bench(replace(cell, points=(point,)), 0, tasks)
 
-    return find_wall(bench_at, search)
+    with _memory_limit(cell):  # `verify` runs steps on either side of the wall
+        return find_wall(bench_at, search)
 
 
 def _run_block(launch: Launch, tasks: Tasks, send: Send) -> None:

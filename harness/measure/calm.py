@@ -101,7 +101,7 @@ class CalmCheck:
         except Unreadable as failure:
             return [Reading(0, "competing_cores", None, "core", block, "skipped", str(failure))]
         cpus = len(os.sched_getaffinity(0))
-        detail = f"CPU time of others on this cell's {cpus} CPUs, a second of the block's rounds"
+        detail = f"CPU seconds of others a second, on this cell's {cpus} CPUs, during the block's rounds"
         readings = [Reading(0, "competing_cores", cores, "core", block, detail=detail)]
         if cores > BUSY_SHARE * cpus:
             said = (
