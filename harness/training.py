@@ -65,8 +65,11 @@ class MetaLearner:
                 check_returned(gradient, self.meta, len(chunk))
                 self._checked = True
             with phases.phase("outer update"):
-                part = {name: gradient[name].sum(0) / len(batch) for name in self.meta}
-                mean = part if mean is None else trees.axpy(1.0, part, mean)
+                share = len(chunk) / len(batch)
+                part = {name: gradient[name].mean(0) for name in self.meta}
+                if share < 1:
+                    part = trees.scale(share, part) if mean is None else trees.axpy(share, part, mean)
+                mean = part
             del gradient, part, tasks
             phases.begin()  # of the next chunk
         assert mean is not None, "a meta-batch has at least one task"

@@ -153,14 +153,14 @@ def check_clock(device: torch.device) -> Iterator[Check]:
 
 
 def check_null_memory(device: torch.device) -> Iterator[Check]:
-    """Of T tasks and one weight of P bytes, a meta-step holds T P of gradients while it makes their sum over
-    the tasks (P) and the mean of that (P), above the baseline of P and the meta-batch."""
+    """Of T tasks and one weight of P bytes, a meta-step holds T P of gradients while it makes their mean over
+    the tasks (P), above the baseline of P and the meta-batch."""
     tasks, width, n, queries = 3, 64, 6, 4
     weight = width * width * known.FLOAT
     batch = tasks * (n + queries) * 2 * width * known.FLOAT
     workload = Regression(widths=(width, width), examples=n, queries=queries)
     read = read_peaks(bench(_made(Null), workload, device, tasks)).tracked
-    expected = weight + batch + tasks * weight + 2 * weight
+    expected = weight + batch + tasks * weight + weight
     yield compare("tracker", "a meta-step of a null method", expected, read, "byte", EXACT)
 
 
@@ -234,10 +234,10 @@ def check_prediction(device: torch.device) -> Iterator[Check]:
 
 
 def check_loop(device: torch.device) -> Iterator[Check]:
-    """What the harness itself costs of a meta-step, beside the fastest that it is used for: first-order MAML
-    at one inner step. Both with the plain outer rule: the arithmetic of Adam is not the harness's."""
+    """What the harness itself costs of a meta-step, beside the fastest of the suite `time-scaling`: first-order
+    MAML at one inner step. Both with the plain outer rule: the arithmetic of Adam is not the harness's."""
     workload = Images(
-        ways=20, filters=64, size=28, examples=100, queries=100, activation="relu", norm="batch-stats"
+        ways=20, filters=64, size=28, examples=100, queries=20, activation="relu", norm="batch-stats"
     )
     methods = (_made(Null), replace(_method("fomaml", 1), outer=PLAIN))
     null, real = (clock.warm_up(bench(method, workload, device), i) for i, method in enumerate(methods))
