@@ -49,7 +49,7 @@ def test_the_run_commands_of_the_readme_are_sound(line: str, tmp_path: Path) -> 
 
     (adapter,) = blocks("python")
     (tmp_path / "mine.py").write_text(adapter)
-    done = innerloop(*shlex.split(line)[1:], "--dry-run", cwd=tmp_path)
+    done = innerloop(*shlex.split(line, comments=True)[1:], "--dry-run", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert [p.name for p in tmp_path.iterdir()] == ["mine.py"]
 
