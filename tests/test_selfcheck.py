@@ -64,6 +64,14 @@ def test_the_script_peaks_where_its_sizes_say() -> None:
     assert script.peak(block=512) == 512 + 1024
 
 
+def test_what_works_the_device_or_takes_its_memory_does_not_precede_every_run() -> None:
+    cuda = torch.device("cuda")
+    names = {quick: [s.instrument for s in checks.subjects(cuda, quick)] for quick in (True, False)}
+    assert "CUDA allocator" in names[True]
+    assert not {"NVML", "CUDA clock"} & set(names[True])
+    assert {"NVML", "CUDA clock"} <= set(names[False])
+
+
 def test_a_reading_outside_its_tolerance_fails_on_either_side() -> None:
     def status(read: float, **more: Any) -> str:
         return compare("i", "q", 100.0, read, "byte", 0.02, **more).status
@@ -104,24 +112,21 @@ def test_an_allocator_reading_that_grows_by_a_hundredth_too_much_fails(
 
 def test_a_clock_that_runs_fast_or_stands_still_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     right = clock.time_step
-    for wrong in (lambda *a: 0.9 * right(*a), lambda *a: 3 * right(*a), lambda *a: 0.0):
+    for wrong in (lambda *a: 0.5 * right(*a), lambda *a: 3 * right(*a), lambda *a: 0.0):
         monkeypatch.setattr(clock, "time_step", wrong)
         assert statuses(checks.check_clock) == {"failed"}
 
 
 def test_a_resident_peak_that_misses_the_pages_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     read = resident.ResidentPeak(before=10**8, peak=10**8 + checks.TOUCHED, sampled=10**8)
-    monkeypatch.setattr(resident, "resident_peak", lambda step: read)
+    monkeypatch.setattr(resident.FreshProcess, "read", lambda self: read)
     assert [c.status for c in of(checks.check_resident).values()] == ["ok", "failed"]
 
 
 def test_a_platform_that_does_not_tell_is_skipped_with_its_reason(monkeypatch: pytest.MonkeyPatch) -> None:
-    def unreadable(step: object) -> None:
-        raise resident.Unreadable("no /proc here")
-
-    monkeypatch.setattr(resident, "resident_peak", unreadable)
+    monkeypatch.setattr(resident, "CLEAR_REFS", Path("/nowhere"))
     (check,) = of(checks.check_resident).values()
-    assert (check.status, check.note) == ("skipped", "no /proc here")
+    assert (check.status, check.note) == ("skipped", "the resident peak needs Linux' /nowhere, which is not here")
 
 
 def test_an_instrument_that_raises_has_failed_and_the_others_are_still_checked(
@@ -200,8 +205,9 @@ def test_a_run_keeps_the_check_of_its_instruments_and_again_only_where_it_has_ce
 ) -> None:
     notes = Notes()
     folder = tiny_run(tmp_path, notes)
-    assert [found.as_json() for found in notes.found] == [folder.selfcheck()]
-    names = {check["instrument"] for check in folder.selfcheck()["checks"]}
+    (kept,) = folder.selfchecks()
+    assert kept == {"time": kept["time"], "cells": list(folder.finished())} | notes.found[0].as_json()
+    names = {check["instrument"] for check in kept["checks"]}
     assert {"CPU allocator", "tracker", "clock"} <= names
     before = folder.selfcheck_path.stat().st_mtime_ns
     tiny_run(tmp_path, notes)
@@ -212,16 +218,43 @@ def test_a_run_keeps_the_check_of_its_instruments_and_again_only_where_it_has_ce
 def test_a_run_goes_on_where_the_check_itself_dies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     right = LocalExecutor.ask
 
-    def ask(self: LocalExecutor, task: Any) -> Any:
+    def ask(self: LocalExecutor, task: Any, timeout_s: float | None = None) -> Any:
         if isinstance(task, SelfCheck):
             raise WorkerFailed("the process ended early (signal SIGSEGV)")
         return right(self, task)
 
     monkeypatch.setattr(LocalExecutor, "ask", ask)
     folder = tiny_run(tmp_path, Notes())
-    assert not folder.selfcheck()["passed"]
-    assert "SIGSEGV" in folder.selfcheck()["checks"][0]["note"]
+    (kept,) = folder.selfchecks()
+    assert not kept["passed"]
+    assert "SIGSEGV" in kept["checks"][0]["note"]
     assert {row.status for row in folder.rows()} <= {"ok", "skipped"}
+
+
+def test_a_run_goes_on_where_the_check_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("harness.run.SELFCHECK_S", 0.01)
+    folder = tiny_run(tmp_path, Notes())
+    assert folder.failed_instruments() == ["selfcheck"]
+    (kept,) = folder.selfchecks()
+    assert kept["checks"][0]["note"] == "the selfcheck came to no end within 0.01 s."
+    assert {row.status for row in folder.rows()} <= {"ok", "skipped"}
+
+
+def test_a_later_check_leaves_the_earlier_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The rows that were measured while an instrument failed are still there."""
+    with monkeypatch.context() as slow:
+        slow.setattr("harness.run.SELFCHECK_S", 0.01)
+        folder = tiny_run(tmp_path, Notes())
+    again = write_suite(tmp_path, measures=["memory"], methods="fomaml = {}", inner_steps="[1]")
+    run_here(again, folder.path, settings=["inner_steps=1"], retry=frozenset({"oom"}))
+    (first,) = folder.finished()
+    rows = folder.rows_path.read_text()
+    folder.rows_path.write_text(rows.replace('"status": "ok"', '"status": "interrupted"'))
+    tiny_run(tmp_path, Notes())
+    checks = folder.selfchecks()
+    assert [check["cells"] for check in checks] == [[first]] * 2
+    assert checks[0]["time"] < checks[1]["time"] or checks[0]["time"] == checks[1]["time"]
+    assert "selfcheck" in folder.failed_instruments()
 
 
 def test_show_names_the_instruments_that_failed_before_the_run(
@@ -230,12 +263,19 @@ def test_show_names_the_instruments_that_failed_before_the_run(
     folder = tiny_run(tmp_path, Notes())
     bad = [unchecked("clock", "it stopped"), unchecked("clock", "again"), compare("t", "q", 1, 1, "byte", 0)]
     said = []
-    for found in (bad[2:], bad):
-        folder.write_selfcheck(Checks("cpu", found).as_json())
+    for found in (bad[2:], bad, bad[2:]):
+        folder.add_selfcheck(Checks("cpu", found).as_json())
         assert call(["show", str(folder.path)]) == 0
         said.append(capsys.readouterr().out)
     assert "selfcheck" not in said[0]
-    assert "Failed their selfcheck before this run: clock.\n" in said[1]
+    for later in said[1:]:
+        assert "Failed their selfcheck before cells of this run: clock.\n" in later
+
+
+def test_a_file_of_one_check_is_still_read(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    folder.selfcheck_path.write_text(json.dumps(Checks("cpu", [unchecked("clock", "it stopped")]).as_json()))
+    assert folder.failed_instruments() == ["clock"]
 
 
 def test_a_run_says_in_one_line_what_failed_and_nothing_otherwise(capsys: pytest.CaptureFixture[str]) -> None:

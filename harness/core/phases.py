@@ -15,6 +15,9 @@ Phase = Literal["inner loop", "query", "backward", "solve", "outer update"]
 
 NO_BACKWARD = -1  # torch's number of the backward pass at work where there is none
 
+# Private to torch: without it a backward pass counts to the part before it, and no number changes.
+_backward_pass = getattr(torch._C, "_current_graph_task_id", lambda: NO_BACKWARD)
+
 # Not a context variable: autograd runs a GPU's backward pass in threads of its own, which must see the mark.
 _phase: Phase = "inner loop"
 _depth = 0
@@ -41,5 +44,4 @@ def phase(name: Phase) -> Iterator[None]:
 
 def current() -> Phase:
     """The part at work."""
-    in_backward = torch._C._current_graph_task_id() != NO_BACKWARD
-    return "backward" if in_backward and not _depth else _phase
+    return "backward" if not _depth and _backward_pass() != NO_BACKWARD else _phase

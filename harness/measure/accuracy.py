@@ -52,7 +52,7 @@ def measure_accuracy(bench: Bench, progress: Callable[[float, str], None]) -> It
 
     learner = bench.learner(settings.meta_steps)
     if bench.memory_budget is not None:
-        with LiveStorages(learner.state_tensors(), bench.memory_budget):
+        with LiveStorages(learner.state_tensors(), bench.memory_budget, device=bench.device.type):
             test(
                 learner.meta,
                 "validation",

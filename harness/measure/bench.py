@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 from harness.core.episodes import TaskBatch
 from harness.core.method import Method
@@ -50,11 +51,19 @@ class Bench:
         """The first meta-batch of training, on the device."""
         return self.tasks.sample("train", self.seed, 0, self.settings.meta_batch_size).to(self.device)
 
+    def resident(self, learner: MetaLearner, batch: TaskBatch) -> list[Tensor]:
+        """What stays on the device between meta-steps: meta-parameters, outer state and meta-batch.
+
+        torch keeps the outer rule's counters, scalars, in host memory where the parameters are not.
+        """
+        tensors = [*learner.state_tensors(), *batch.tensors()]
+        return tensors if self.device.type == "cpu" else [t for t in tensors if t.dim()]
+
     def baseline(self) -> int:
-        """Bytes of meta-parameters, outer state and meta-batch: what stays between meta-steps."""
+        """Bytes of what is resident."""
         learner = self.learner(2)
         learner.prime()
-        return storage_bytes([*learner.state_tensors(), *self.meta_batch().tensors()])
+        return storage_bytes(self.resident(learner, self.meta_batch()))
 
     def check_budget(self) -> None:
         """Raise VirtualOutOfMemory if one meta-step does not fit the virtual budget, on any device."""
@@ -68,6 +77,7 @@ class Bench:
         """
         learner, batch = self.learner(2), self.meta_batch()
         learner.prime()
-        with LiveStorages([*learner.state_tensors(), *batch.tensors()], limit, block=block) as tracker:
+        resident = self.resident(learner, batch)
+        with LiveStorages(resident, limit, block=block, device=self.device.type) as tracker:
             learner.step(batch)
         return tracker

@@ -1,14 +1,14 @@
 """`memory`: peak of allocated bytes during one meta-step, each reading in a pass of its own."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from harness.measure import nvml
 from harness.measure.allocator import CudaPeaks, allocator_peak, cuda_peaks
 from harness.measure.bench import Bench
 from harness.measure.prediction import PROFILES, Unpredictable, cuda_profile, predicted_peak
-from harness.measure.resident import FreshProcess, ResidentPeak, Unreadable, resident_peak
+from harness.measure.resident import FreshProcess, Unreadable
 from harness.measure.tracker import LiveStorages, storage_bytes
-from harness.protocol import MemoryMetric, MemorySettings, Reading, Samples
+from harness.protocol import MemoryMetric, MemorySettings, Reading, Samples, Status
 
 MIB = 2**20
 EXACT = 1e-4  # relative: how close a prediction must come to the tracker
@@ -24,8 +24,7 @@ def measure_memory(bench: Bench) -> Iterator[Reading | Samples]:
     and meta-batch: all that stays on the device between meta-steps.
     """
     asked = Asked(bench)
-    # Forked before anything is computed here, and run last.
-    fresh = FreshProcess(lambda: _resident(bench)) if asked.for_("resident_peak_bytes") else None
+    fresh = asked.fresh_process(bench)  # forked before anything is computed here, and run last
     predicted = None
     if asked.for_("predicted_peak_bytes"):
         # First: it needs no memory to speak of, so it is known even where the step does not fit.
@@ -37,7 +36,7 @@ def measure_memory(bench: Bench) -> Iterator[Reading | Samples]:
     learner, batch = bench.learner(total_steps=4), bench.meta_batch()
     learner.prime()
     start = {name: p.cpu().clone() for name, p in learner.meta.items()}
-    resident = [t for t in (*learner.state_tensors(), *batch.tensors()) if t.device.type == bench.device.type]
+    resident = bench.resident(learner, batch)
     baseline = storage_bytes(resident)
 
     def rewind() -> None:
@@ -62,11 +61,10 @@ def measure_memory(bench: Bench) -> Iterator[Reading | Samples]:
     yield Reading(0, "baseline_bytes", baseline, "byte", detail=bench.step_in_words)
     yield from readings
     rewind()
-    with LiveStorages(resident) as tracker:
+    with LiveStorages(resident, device=bench.device.type) as tracker:
         step()
     yield from _tracked(tracker, bench, peak, predicted, asked)
-    if fresh is not None:
-        yield from _resident_readings(fresh, tracker.peak - baseline)
+    yield from _resident_readings(fresh, tracker.peak - baseline)
     yield from asked.in_vain()
 
 
@@ -81,14 +79,26 @@ class Asked:
     def for_(self, metric: MemoryMetric) -> bool:
         return self.named is None or metric in self.named
 
+    def fresh_process(self, bench: Bench) -> FreshProcess | Unreadable | None:
+        """For the resident peak, on a CPU: a GPU would have to hold a second step, and it reads the host."""
+        if not self.for_("resident_peak_bytes") or self.device.type != "cpu":
+            return None
+        try:
+            return FreshProcess(lambda: _first_step(bench))
+        except Unreadable as failure:
+            return failure
+
     def in_vain(self) -> Iterator[Reading]:
         """A row for what was named and cannot be read on this device: never a zero, never nothing."""
-        if self.device.type == "cuda":
-            return
-        for metric in ("requested_bytes", "reserved_bytes", "workspace_bytes", "nvml_bytes"):
+        others: tuple[MemoryMetric, ...] = (
+            ("resident_peak_bytes",)
+            if self.device.type == "cuda"
+            else ("requested_bytes", "reserved_bytes", "workspace_bytes", "nvml_bytes")
+        )
+        for metric in others:
             if self.named is not None and metric in self.named:
-                why = f"a reading of CUDA devices; this cell ran on {self.device}"
-                yield skipped(metric, why)
+                kind = "CPU cells" if self.device.type == "cuda" else "CUDA devices"
+                yield skipped(metric, f"a reading of {kind}; this cell ran on {self.device}")
 
 
 def skipped(metric: str, why: str) -> Reading:
@@ -161,25 +171,34 @@ def _tracked(
         yield flag(3, f"the prediction is off by {predicted / tracker.peak - 1:+.2%} from the tracked peak")
 
 
-def _resident(bench: Bench) -> ResidentPeak:
-    """In a fresh process: the first step that it takes, with the outer rule's state present."""
+def _first_step(bench: Bench) -> Callable[[], None]:
+    """In a fresh process: the step that it takes first, with the outer rule's state present."""
     learner, batch = bench.learner(total_steps=4), bench.meta_batch()
     learner.prime()
-    return resident_peak(lambda: learner.step(batch))
+    return lambda: learner.step(batch)
 
 
-def _resident_readings(fresh: FreshProcess, live: int) -> Iterator[Reading]:
-    """`live`: bytes by which the tracked peak is above the baseline."""
+def _resident_readings(fresh: FreshProcess | Unreadable | None, live: int) -> Iterator[Reading]:
+    """`live`: bytes by which the tracked peak is above the baseline. What goes wrong here is said of this
+    reading alone: the exact ones stand."""
+    metric = "resident_peak_bytes"
+    if fresh is None:
+        return
+    if isinstance(fresh, Unreadable):
+        yield skipped(metric, str(fresh))
+        return
     try:
-        read: ResidentPeak = fresh.result()
-    except Unreadable as failure:
-        yield skipped("resident_peak_bytes", str(failure))
+        read = fresh.read()
+    except Exception as failure:
+        status: Status = "oom" if isinstance(failure, MemoryError) else "error"
+        detail = f"{type(failure).__name__}: {failure}"
+        yield Reading(0, metric, None, "", status=status, detail=detail)
         return
     detail = (
         f"VmHWM of a fresh process during its first step, {read.before / MIB:.1f} MiB before it; coarse: "
         "whole pages of the whole process"
     )
-    yield Reading(0, "resident_peak_bytes", read.peak, "byte", detail=detail)
+    yield Reading(0, metric, read.peak, "byte", detail=detail)
     yield Reading(
         0, "resident_sampled_bytes", read.sampled, "byte", detail="memory_profiler, a sample every 10 ms"
     )

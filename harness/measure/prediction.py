@@ -55,8 +55,8 @@ def predicted_peak(
     torch without CUDA aborts the process on a fake CUDA leaf. With `limit` raises VirtualOutOfMemory as the
     tracker does; raises Unpredictable where the step needs a value.
     """
-    bench = replace(bench, device=torch.device("cpu"))
-    batch = bench.meta_batch()
+    on_cpu = replace(bench, device=torch.device("cpu"))
+    batch = on_cpu.meta_batch()
     with FakeTensorMode(allow_non_fake_inputs=True) as mode:
 
         def fake(shots: Shots) -> Shots:
@@ -65,9 +65,9 @@ def predicted_peak(
         batch = replace(batch, support=fake(batch.support), query=fake(batch.query))
         workspace = torch.empty(profile.workspace, dtype=torch.uint8)
         try:
-            learner = bench.learner(2)
+            learner = on_cpu.learner(2)
             learner.prime()
-            resident = [*learner.state_tensors(), *batch.tensors(), workspace]
+            resident = [*bench.resident(learner, batch), workspace]
             with LiveStorages(resident, limit, block=profile.block) as tracker:
                 learner.step(batch)
         except VirtualOutOfMemory:

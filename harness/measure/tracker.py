@@ -27,10 +27,19 @@ class LiveStorages(TorchDispatchMode):
     part of the meta-step. Kernel scratch, freed before its operator returns, is not seen.
     With `limit` (bytes) the first operator that leaves more alive raises VirtualOutOfMemory.
     `block` (bytes) is the unit in which an allocator hands memory out: every storage counts as whole blocks.
+    `device` ("cpu", "cuda") is the kind whose storages count; None for all.
     """
 
-    def __init__(self, resident: Iterable[Tensor], limit: int | None = None, *, block: int = 1) -> None:
+    def __init__(
+        self,
+        resident: Iterable[Tensor],
+        limit: int | None = None,
+        *,
+        block: int = 1,
+        device: str | None = None,
+    ) -> None:
         super().__init__()
+        self.device = device
         self.limit = limit
         self.block = block
         self.live = 0
@@ -78,6 +87,8 @@ class LiveStorages(TorchDispatchMode):
         }
 
     def _see(self, tensor: Tensor) -> None:
+        if self.device is not None and tensor.device.type != self.device:
+            return
         storage = tensor.untyped_storage()
         key = storage._cdata
         if key in self._storages:

@@ -78,8 +78,9 @@ def subjects(device: torch.device, quick: bool) -> list[Subject]:
     if device.type == "cuda":
         every += [
             Subject("CUDA allocator", cuda.check_allocator),
-            Subject("CUDA clock", cuda.check_clock),
-            Subject("NVML", cuda.check_nvml),
+            # Not before every run: work for the device, and memory of it that others may need.
+            Subject("CUDA clock", cuda.check_clock, quick=False),
+            Subject("NVML", cuda.check_nvml, quick=False),
         ]
     return [subject for subject in every if subject.quick or not quick]
 
@@ -136,7 +137,7 @@ def check_resident(device: torch.device) -> Iterator[Check]:
         del held
 
     try:
-        read: resident.ResidentPeak = resident.FreshProcess(lambda: resident.resident_peak(touch)).result()
+        read = resident.FreshProcess(lambda: touch).read()
     except resident.Unreadable as failure:
         yield unchecked("resident peak", str(failure), "skipped")
         return
@@ -234,8 +235,8 @@ def check_prediction(device: torch.device) -> Iterator[Check]:
 
 
 def check_loop(device: torch.device) -> Iterator[Check]:
-    """What the harness itself costs of a meta-step, beside the fastest of the suite `time-scaling`: first-order
-    MAML at one inner step. Both with the plain outer rule: the arithmetic of Adam is not the harness's."""
+    """What the harness itself costs of a meta-step, beside the fastest of the suite `time-scaling`: that of
+    first-order MAML at one inner step. Both with the plain outer rule: Adam's work is not the harness's."""
     workload = Images(
         ways=20, filters=64, size=28, examples=100, queries=20, activation="relu", norm="batch-stats"
     )

@@ -14,7 +14,7 @@ from harness.measure.allocator import allocator_peak
 from harness.measure.bench import Bench
 from harness.measure.memory import Asked, _resident_readings, measure_memory
 from harness.measure.prediction import predicted_peak
-from harness.measure.resident import ResidentPeak
+from harness.measure.resident import ResidentPeak, Unreadable
 from harness.measure.tracker import TRACE_POINTS, LiveStorages, storage_bytes
 from harness.protocol import MemorySettings, Reading, Samples
 from harness.workloads.glyphs import Glyphs
@@ -249,10 +249,10 @@ class Answer:
     """A fresh process that has read this."""
 
     def __init__(self, before: int, peak: int, sampled: int) -> None:
-        self.read = ResidentPeak(before, peak, sampled)
+        self.reading = ResidentPeak(before, peak, sampled)
 
-    def result(self) -> ResidentPeak:
-        return self.read
+    def read(self) -> ResidentPeak:
+        return self.reading
 
 
 @pytest.mark.parametrize(
@@ -270,12 +270,32 @@ def test_resident_readings_that_contradict_each_other_are_flagged(
     answer: Any, live: int, warning: str | None
 ) -> None:
     readings = {reading.metric: reading for reading in _resident_readings(answer, live)}
-    assert readings["resident_peak_bytes"].value == answer.read.peak
-    assert readings["resident_sampled_bytes"].value == answer.read.sampled
+    assert readings["resident_peak_bytes"].value == answer.reading.peak
+    assert readings["resident_sampled_bytes"].value == answer.reading.sampled
     if warning is None:
         assert "flag" not in readings
     else:
         assert warning in readings["flag"].detail
+
+
+@pytest.mark.parametrize(
+    ("failure", "status"), [(MemoryError("gone"), "oom"), (ImportError("psutil"), "error")]
+)
+def test_a_resident_reading_that_fails_is_a_row_of_its_own_and_touches_no_other(
+    failure: Exception, status: str
+) -> None:
+    class Failing:
+        def read(self) -> ResidentPeak:
+            raise failure
+
+    (reading,) = _resident_readings(Failing(), MIB)  # type: ignore[arg-type]
+    assert (reading.metric, reading.status, reading.value) == ("resident_peak_bytes", status, None)
+    assert str(failure) in reading.detail
+
+
+def test_where_the_system_does_not_tell_the_resident_peak_it_is_skipped() -> None:
+    (reading,) = _resident_readings(Unreadable("no /proc"), MIB)
+    assert (reading.status, reading.detail) == ("skipped", "no /proc")
 
 
 def test_the_trace_is_the_envelope_of_the_step_and_holds_its_peak() -> None:

@@ -3,12 +3,13 @@
 import subprocess
 import sys
 import textwrap
+import time
 from pathlib import Path
 
 import pytest
 
 MIB = 2**20
-linux = pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="needs Linux' /proc")
+pytestmark = pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="needs Linux' /proc")
 
 
 def run(script: str) -> str:
@@ -18,8 +19,14 @@ def run(script: str) -> str:
         import numpy as np
         from pathlib import Path
         from harness.measure import resident
-        from harness.measure.resident import FreshProcess, Unreadable, resident_peak
+        from harness.measure.resident import FreshProcess, Unreadable
         MIB = 2**20
+
+        def failure_of(step):
+            try:
+                return FreshProcess(lambda: step).read()
+            except BaseException as failure:
+                return f"{type(failure).__name__}: {failure}"
     """
     code = textwrap.dedent(head) + textwrap.dedent(script)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
@@ -27,15 +34,14 @@ def run(script: str) -> str:
     return done.stdout
 
 
-@linux
 def test_the_resident_peak_rises_by_the_pages_that_were_touched_and_both_instruments_see_it() -> None:
     out = run("""
         def step():
             a = np.ones(256 * MIB, dtype=np.uint8)
-            time.sleep(0.1)
+            time.sleep(0.5)
             del a
             time.sleep(0.05)
-        r = FreshProcess(lambda: resident_peak(step)).result()
+        r = FreshProcess(lambda: step).read()
         print(r.peak - r.before, r.sampled - r.before)
     """)
     risen, sampled = map(int, out.split())
@@ -43,23 +49,21 @@ def test_the_resident_peak_rises_by_the_pages_that_were_touched_and_both_instrum
     assert sampled == pytest.approx(256 * MIB, rel=0.02)
 
 
-@linux
-def test_an_earlier_peak_of_the_process_does_not_count() -> None:
+def test_what_was_touched_before_the_step_does_not_count() -> None:
     out = run("""
-        def before_and_after():
+        def prepare():
             a = np.ones(300 * MIB, dtype=np.uint8)
             del a
-            return resident_peak(lambda: time.sleep(0.05))
-        r = FreshProcess(before_and_after).result()
-        print(r.peak - r.before)
+            return lambda: time.sleep(0.05)
+        r = FreshProcess(prepare).read()
+        print(r.peak - r.before, r.sampled - r.before)
     """)
-    assert int(out) < 10 * MIB
+    assert max(map(int, out.split())) < 10 * MIB
 
 
-@linux
 def test_pages_that_nobody_touches_are_not_resident() -> None:
     out = run("""
-        r = FreshProcess(lambda: resident_peak(lambda: np.empty(512 * MIB, dtype=np.uint8))).result()
+        r = FreshProcess(lambda: lambda: np.empty(512 * MIB, dtype=np.uint8)).read()
         print(r.peak - r.before)
     """)
     assert int(out) < 20 * MIB
@@ -67,57 +71,55 @@ def test_pages_that_nobody_touches_are_not_resident() -> None:
 
 def test_a_fresh_process_knows_nothing_of_what_its_parent_did_since() -> None:
     out = run("""
-        seen = []
-        fresh = FreshProcess(lambda: len(seen))
-        seen.append(1)
-        print(fresh.result(), len(seen))
+        a = np.ones(MIB, dtype=np.uint8)
+        fresh = FreshProcess(lambda: lambda: None)
+        b = np.ones(400 * MIB, dtype=np.uint8)
+        print(fresh.read().peak)
     """)
-    assert out.split() == ["0", "1"]
+    assert int(out) < 400 * MIB
 
 
-def test_what_the_function_raises_is_raised_here() -> None:
-    out = run("""
+@pytest.mark.parametrize("where", ["FreshProcess(fails).read()", "FreshProcess(lambda: fails).read()"])
+def test_what_is_raised_before_or_in_the_step_is_raised_here(where: str) -> None:
+    out = run(f"""
         def fails():
-            raise Unreadable("no such file")
+            raise ValueError("no such thing")
         try:
-            FreshProcess(fails).result()
-        except Unreadable as failure:
+            {where}
+        except ValueError as failure:
             print("caught", failure)
     """)
-    assert out.strip() == "caught no such file"
+    assert out.strip() == "caught no such thing"
 
 
-def test_a_process_that_was_killed_is_said_to_have_run_out_of_memory() -> None:
-    out = run("""
-        try:
-            FreshProcess(lambda: os.kill(os.getpid(), 9)).result()
-        except MemoryError as failure:
-            print(failure)
-    """)
-    assert out.strip() == "the fresh process ended early (signal 9)"
+@pytest.mark.parametrize(
+    ("step", "said"),
+    [
+        ("os.kill(os.getpid(), 9)", "MemoryError: the fresh process ended early (signal SIGKILL)"),
+        ("os.kill(os.getpid(), 11)", "RuntimeError: the fresh process ended early (signal SIGSEGV)"),
+        ("os._exit(3)", "RuntimeError: the fresh process ended early (exit code 3)"),
+        ("sys.exit(4)", "RuntimeError: SystemExit: 4"),
+    ],
+)
+def test_a_process_that_dies_in_its_step_is_told_from_one_that_ran_out_of_memory(
+    step: str, said: str
+) -> None:
+    assert run(f"print(failure_of(lambda: {step}))").strip() == said
 
 
 def test_a_process_that_was_never_asked_ends_with_its_parent() -> None:
-    out = run("""
-        fresh = FreshProcess(lambda: 1)
-        print(fresh._pid)
-    """)
-    gone = Path("/proc") / out.strip()
-    for _ in range(100):
+    gone = Path("/proc") / run("print(FreshProcess(lambda: lambda: None)._pid)").strip()
+    for _ in range(200):
         if not gone.exists() or "Z" in (gone / "stat").read_text().split()[2]:
             return
-        import time
-
         time.sleep(0.05)
-    raise AssertionError(f"process {out.strip()} is still there")
+    raise AssertionError(f"{gone} is still there")
 
 
-def test_a_platform_without_proc_says_so_instead_of_reading_zero() -> None:
+def test_a_platform_without_proc_says_so_before_any_process_is_made() -> None:
     out = run("""
         resident.CLEAR_REFS = Path("/nowhere/clear_refs")
-        try:
-            resident_peak(lambda: None)
-        except Unreadable as failure:
-            print(failure)
+        os.fork = None
+        print(failure_of(lambda: None))
     """)
-    assert out.strip() == "the resident peak needs Linux' /nowhere/clear_refs: No such file or directory"
+    assert out.strip() == "Unreadable: the resident peak needs Linux' /nowhere/clear_refs, which is not here"

@@ -146,6 +146,13 @@ def test_the_budget_holds_at_the_peak_and_breaks_one_byte_below() -> None:
         work()
 
 
+def test_storages_of_another_kind_of_device_do_not_count() -> None:
+    with LiveStorages([kib(3)], device="meta") as tracker:
+        a, b = kib(5), torch.empty(7 * KIB, dtype=torch.uint8, device="meta")
+        assert tracker.live == 7 * KIB
+    del a, b
+
+
 def test_residents_alone_may_break_the_budget() -> None:
     with pytest.raises(VirtualOutOfMemory, match="meta-parameters, outer state and meta-batch alone"):
         LiveStorages([kib(2)], limit=KIB)
