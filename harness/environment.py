@@ -9,7 +9,21 @@ from typing import Any
 
 from harness import __version__
 
-PACKAGES = ("torch", "numpy", "scipy", "pandas", "pyarrow", "matplotlib", "seaborn", "pydantic", "typer")
+PACKAGES = (
+    "torch",
+    "numpy",
+    "scipy",
+    "pandas",
+    "pyarrow",
+    "matplotlib",
+    "seaborn",
+    "pydantic",
+    "typer",
+    # What the readings of resident and of device memory come from.
+    "memory-profiler",
+    "psutil",
+    "nvidia-ml-py",
+)
 
 
 def describe_machine() -> dict[str, Any]:

@@ -42,6 +42,12 @@ def test_what_is_recorded_of_torch_is_what_the_cells_had(tmp_path: Path) -> None
     }
 
 
+def test_the_packages_that_readings_come_from_are_recorded_with_their_versions() -> None:
+    packages = environment.describe_machine()["packages"]
+    assert {"torch", "memory-profiler", "psutil", "nvidia-ml-py"} <= set(packages)
+    assert all(packages[name] for name in ("memory-profiler", "psutil", "nvidia-ml-py"))
+
+
 def test_the_machine_is_recorded_with_the_run(tmp_path: Path) -> None:
     suite = write_suite(tmp_path, measures=["memory"], methods="fomaml = {}", inner_steps="[1]")
     run_here(suite, tmp_path / "run")
