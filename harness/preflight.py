@@ -20,8 +20,9 @@ from harness.protocol import MemorySettings, Request, Resolved, ResolvedMethod, 
 from harness.settings import build, format_settings, settings_of
 from harness.workloads.base import Tasks, Workload
 
-NUMERIC_CODE = ("core", "measure", "workloads", "numerics.py", "training.py", "worker.py")
-"""What of this package can change a number; hashed into every cell's id, with the whole of `methods`."""
+NUMERIC_CODE = ("core", "measure", "workloads", "memory_limit.py", "numerics.py", "training.py", "worker.py")
+"""What of this package can change a number or decide a status; hashed into every cell's id, with the
+whole of `methods`."""
 
 
 def preflight(request: Request) -> Resolved:
@@ -33,14 +34,15 @@ def preflight(request: Request) -> Resolved:
     methods = tuple(registry.resolve_method(spec, request.inner_steps[0]) for spec in request.methods)
     check_names(methods)
     check_defaults(methods)
-    opened = []
+    opened, known = [], []
     for spec in request.workloads:
         workload = registry.make_workload(spec)
         tasks = workload.open(Path(request.data_root) if request.data_root else None)
         label = f"{spec.name}[{format_settings(settings_of(workload))}]"
         batching = workload.model().batching
         opened.append(ResolvedWorkload(spec, label, workload.score, tasks.fingerprint, batching))
-        check_budget(request, methods, workload, tasks)
+        known.append((spec.name, workload, tasks))
+    check_budget(request, methods, known)
     return Resolved(methods, tuple(opened), str(device), describe_torch(device))
 
 
@@ -80,14 +82,15 @@ def check_defaults(methods: tuple[ResolvedMethod, ...]) -> None:
 
 
 def check_budget(
-    request: Request, methods: tuple[ResolvedMethod, ...], workload: Workload, tasks: Tasks
+    request: Request, methods: tuple[ResolvedMethod, ...], opened: list[tuple[str, Workload, Tasks]]
 ) -> None:
-    """Refuse a memory budget below what every method holds before its step begins: nothing could fit."""
+    """Refuse a memory budget below what every method holds on every workload before its step begins: nothing
+    could fit. Where anything might, the others are cells that say so."""
     present = [m for m in methods if not m.missing]
     if request.memory_budget is None or not present:
         return
     baselines = {}
-    for method, size in itertools.product(present, request.meta_batch_sizes):
+    for method, (name, workload, tasks), size in itertools.product(present, opened, request.meta_batch_sizes):
         bench = Bench(
             method=registry.make_method(method, request.inner_steps[0]),
             workload=workload,
@@ -99,10 +102,10 @@ def check_budget(
             memory_budget=None,
         )
         try:
-            baselines[bench.baseline()] = method.name
+            baselines[bench.baseline()] = f"{method.name} on {name}"
         except Exception:
             return  # an adapter that fails here fails in its cells, with rows that say so
-    least = min(baselines)
+    least = min(baselines, default=0)
     if least > request.memory_budget:
         raise UsageError(
             f"a memory budget of {request.memory_budget:,} bytes is below what the meta-parameters, outer "
