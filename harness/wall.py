@@ -1,11 +1,12 @@
 """The walls of a suite: for every method the largest number of inner steps that fits a memory budget."""
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 from harness.errors import UsageError
-from harness.executors.local import LocalExecutor
+from harness.executors.local import LocalExecutor, WorkerFailed
 from harness.plan import make_plan
 from harness.protocol import Cell, MemorySettings, Profile, Resolved, Search, Wall
 from harness.run import default_jobs
@@ -41,7 +42,7 @@ class Found:
     budget: int
 
 
-def find_walls(options: WallOptions) -> Iterator[Found]:
+def find_walls(options: WallOptions) -> Generator[Found, None, None]:
     """One a workload and method of the suite's memory measure, in its order. Raises UsageError."""
     suite = load_suite(options.suite, options.overrides)
     if not isinstance(suite.measures.get("memory"), MemorySettings):
@@ -56,10 +57,25 @@ def find_walls(options: WallOptions) -> Iterator[Found]:
         searches = [
             Search(cell, budget, options.profile, options.up_to, options.patience_s, verify) for cell in cells
         ]
-        with ThreadPoolExecutor(options.jobs or default_jobs(suite, resolved)) as pool:
-            walls = pool.map(executor.ask, searches)
+        pool = ThreadPoolExecutor(options.jobs or default_jobs(suite, resolved))
+        try:
+            walls = pool.map(partial(_search, executor), searches)
             for cell, label, wall in zip(cells, _labels(cells), walls, strict=True):
                 yield Found(cell, label, wall, budget)
+        finally:
+            # Not `with pool`, which would wait for searches that an interruption means to end: leaving the
+            # executor ends those.
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _search(executor: LocalExecutor, search: Search) -> Wall:
+    """One method's wall. One that cannot be searched says why, and the others go on."""
+    if missing := search.cell.points[0].method.missing:
+        return Wall(note=missing)
+    try:
+        return executor.ask(search)
+    except (UsageError, WorkerFailed) as failure:
+        return Wall(note=str(failure).removesuffix("."))
 
 
 def _one_a_method(suite: Suite, resolved: Resolved, data_root: str | None, budget: int) -> list[Cell]:

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -75,7 +76,7 @@ def test_bad_input_comes_back_as_one_sentence(executor: LocalExecutor, tmp_path:
 
 def test_an_adapter_that_kills_the_check_is_told_from_a_bug(executor: LocalExecutor, tmp_path: Path) -> None:
     (tmp_path / "deadly.py").write_text("import ctypes\nctypes.string_at(0)\n")
-    with pytest.raises(WorkerFailed, match=r"ended early \(signal SIGSEGV\); nothing was run"):
+    with pytest.raises(WorkerFailed, match=r"what was asked for ended early \(signal SIGSEGV\): look"):
         plan_of(executor, tmp_path, f"{tmp_path}/deadly.py:Deadly")
 
 
@@ -154,6 +155,29 @@ def test_leaving_the_executor_ends_its_workers(tmp_path: Path) -> None:
         worker = executor.start(Launch(cell), tmp_path / "log", None)
         until(lambda: (list(executor.wait(0.05)), worker.at)[1] == 0, "the worker begins")
     assert worker.process.exitcode == -signal.SIGKILL
+
+
+def test_an_answer_that_does_not_come_is_not_waited_for(executor: LocalExecutor, tmp_path: Path) -> None:
+    (tmp_path / "stuck.py").write_text("import time\ntime.sleep(60)\n")
+    suite = load_suite(str(write_suite(tmp_path)), Overrides((f"{tmp_path}/stuck.py:Stuck",)))
+    with pytest.raises(WorkerFailed, match=r"^the check of what was asked for came to no end within 2 s\.$"):
+        executor.ask(suite.request(None), 2.0)
+
+
+def test_leaving_the_executor_ends_what_other_threads_asked_and_lets_none_begin(tmp_path: Path) -> None:
+    began = tmp_path / "began"
+    code = f"import os, pathlib, time\npathlib.Path({str(began)!r}).write_text(str(os.getpid()))\n"
+    (tmp_path / "stuck.py").write_text(f"{code}os.system('sleep 62 &')\ntime.sleep(62)\n")
+    suite = load_suite(str(write_suite(tmp_path)), Overrides((f"{tmp_path}/stuck.py:Stuck",)))
+    with ThreadPoolExecutor(1) as pool:
+        with LocalExecutor() as executor:
+            answer = pool.submit(executor.ask, suite.request(None))
+            until(lambda: began.exists() and began.read_text(), "the check begins")
+        with pytest.raises(WorkerFailed, match="ended early"):
+            answer.result(20)
+    until(lambda: not living_in_group(int(began.read_text())), "the whole group is gone", 10)
+    with pytest.raises(WorkerFailed, match="was not begun"):
+        executor.ask("methods")
 
 
 def test_no_worker_outlives_its_parent(tmp_path: Path) -> None:

@@ -57,10 +57,10 @@ def call(arguments: Sequence[str]) -> int:
             code = command.invoke(context)
         sys.stdout.flush()  # here, where a reader that went away is understood
         return code if isinstance(code, int) else OK
-    except KeyboardInterrupt:
-        return _say(
-            "interrupted; what was finished is kept: issue the same command again to go on.", INTERRUPTED
-        )
+    except KeyboardInterrupt as stop:
+        # Most commands are resumed; one that is not says so itself.
+        kept = "interrupted; what was finished is kept: issue the same command again to go on."
+        return _say(str(stop) or kept, INTERRUPTED)
     except (BrokenPipeError, SystemExit):
         # The reader went away, as `innerloop show RUN | head` does (rich exits then); nothing is wrong.
         sys.stdout = None

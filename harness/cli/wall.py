@@ -32,7 +32,7 @@ def wall(
     settings: Annotated[list[str] | None, typer.Option("--set", help="As in `innerloop run`.")] = None,
     up_to: Annotated[int, typer.Option(min=1, help="Inner steps beyond which nobody looks.")] = 1000,
     patience: Annotated[
-        str, typer.Option(metavar="TIME", help="How long to look for one method's wall.")
+        str, typer.Option(metavar="TIME", help="How long to follow a method while no wall is in sight.")
     ] = "2m",
     verify: Annotated[
         bool | None,
@@ -49,6 +49,7 @@ def wall(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> int:
     """Find the largest number of inner steps that fits a memory budget, without running the step."""
+    import contextlib
     import json
 
     from harness.suite import Overrides
@@ -73,14 +74,20 @@ def wall(
     )
     everything = []
     workload = ""
-    for found in find_walls(options):
-        everything.append(as_record(found))
-        if as_json:
-            continue
-        if found.cell.workload.label != workload:
-            workload = found.cell.workload.label
-            typer.echo(f"Under {found.budget:,} bytes ({device_profile}), {workload}:")
-        typer.echo(f"  {sentence(found)}")
+    try:
+        with contextlib.closing(find_walls(options)) as walls:  # which ends its searches, whatever ends this
+            for found in walls:
+                everything.append(as_record(found))
+                if as_json:
+                    continue
+                if found.cell.workload.label != workload:
+                    workload = found.cell.workload.label
+                    typer.echo(f"Under {found.budget:,} bytes ({device_profile}), {workload}:")
+                typer.echo(f"  {sentence(found)}")
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(
+            "interrupted; of walls nothing is kept: the same command begins anew."
+        ) from None
     if as_json:
         typer.echo(json.dumps(everything, indent=2))
     return 0

@@ -4,6 +4,7 @@ import contextlib
 import multiprocessing
 import os
 import signal
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -22,7 +23,10 @@ from harness.protocol import (
     Progress,
     Reading,
     Refused,
+    Request,
     Samples,
+    Search,
+    SelfCheck,
     Task,
 )
 
@@ -80,8 +84,7 @@ class Worker:
         self.connection.close()
 
     def _kill_group(self) -> None:
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self.process.pid, signal.SIGKILL)  # type: ignore[arg-type]
+        _kill_group(self.process)
 
 
 class LocalExecutor:
@@ -92,6 +95,9 @@ class LocalExecutor:
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload([WORKER])
         self.workers: list[Worker] = []
+        self._asked: set[ForkServerProcess] = set()
+        self._asking = threading.Lock()  # of `_asked` and `_closed`: several threads may ask
+        self._closed = False
 
     def __enter__(self) -> Self:
         return self
@@ -100,13 +106,28 @@ class LocalExecutor:
         for worker in self.workers:
             worker.kill()
         self.workers.clear()
+        with self._asking:
+            self._closed = True
+            for process in self._asked:  # of other threads, each of which is told by the end of its process
+                _kill_group(process)
+                process.kill()
 
-    def ask(self, task: Task) -> Any:
-        """The answer to a request or listing. Raises UsageError as the worker found it, or WorkerFailed."""
-        process, connection = self._spawn(task, os.devnull)
+    def ask(self, task: Task, timeout_s: float | None = None) -> Any:
+        """The answer to any task but a launch; fit for several threads at once.
+
+        Raises UsageError as the worker found it; WorkerFailed where it comes to no answer, in time or at all.
+        """
+        with self._asking:
+            if self._closed:
+                raise WorkerFailed(f"{_named(task)} was not begun: the run is at its end.")
+            process, connection = self._spawn(task, os.devnull)
+            self._asked.add(process)
+        deadline = None if timeout_s is None else time.monotonic() + timeout_s
         try:
             answer: Message | None = None
             while True:
+                if deadline is not None and not connection.poll(max(0.0, deadline - time.monotonic())):
+                    raise WorkerFailed(f"{_named(task)} came to no end within {timeout_s:g} s.")
                 message = connection.recv()
                 match message:
                     case Done():
@@ -114,18 +135,19 @@ class LocalExecutor:
                     case Refused(sentence):
                         raise UsageError(sentence)
                     case Crashed(sentence):
-                        raise WorkerFailed(
-                            f"the check before the run failed with {sentence}; nothing was run."
-                        )
+                        raise WorkerFailed(f"{_named(task)} failed with {sentence}.")
                 answer = message
-        except EOFError:
+        except (EOFError, OSError):
             process.join(GRACE_S)
             how = exit_sentence(process.exitcode)
             raise WorkerFailed(
-                f"the process that was to check the request ended early ({how}); nothing was run: "
+                f"the process of {_named(task)} ended early ({how}): "
                 "look first at the code of adapters given by path."
             ) from None
         finally:
+            with self._asking:
+                self._asked.discard(process)
+            _kill_group(process)
             process.kill()
             process.join(GRACE_S)
             connection.close()
@@ -204,6 +226,24 @@ def _work(connection: Connection, task: Task, log: str) -> None:
     import importlib
 
     importlib.import_module(WORKER).main(connection, task, log)
+
+
+def _kill_group(process: ForkServerProcess) -> None:
+    """End what the process leads, which is all that it started."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)  # type: ignore[arg-type]
+
+
+def _named(task: Task) -> str:
+    """What the task is to a user."""
+    match task:
+        case Request():
+            return "the check of what was asked for"
+        case Search(cell):
+            return f"the search for the wall of {cell.points[0].method.name}"
+        case SelfCheck():
+            return "the selfcheck"
+    return "the listing"
 
 
 def exit_sentence(code: int | None) -> str:

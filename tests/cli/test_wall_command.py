@@ -1,11 +1,13 @@
 """`innerloop wall`, on real methods: the answer is held against running the neighbours under that budget."""
 
 import json
+import os
+import signal
 from pathlib import Path
 from typing import get_args
 
 import pytest
-from runs import rows_of, run_here, statuses, write_adapter, write_suite
+from runs import carrying, rows_of, run_here, start, statuses, until, write_adapter, write_suite
 
 from harness.cli import wall
 from harness.cli.app import call
@@ -98,6 +100,53 @@ def test_an_adapter_that_needs_values_cannot_be_told(
     suite = write_suite(tmp_path, measures=["memory"])
     assert call(["wall", str(suite), "-m", adapter, "--memory-budget", "1MiB"]) == 0
     assert "curious: cannot be told: the step cannot be run without values" in capsys.readouterr().out
+
+
+def test_a_method_that_cannot_be_searched_has_its_line_and_the_others_their_walls(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "peer.py").write_text("import no_such_library\n")
+    deadly = write_adapter(tmp_path, "Deadly", "ctypes.string_at(0)")
+    suite = write_suite(tmp_path, measures=["memory"], inner_steps="[2]")
+    asked = [part for m in (f"{tmp_path}/peer.py:Peer", deadly, "fomaml") for part in ("-m", m)]
+    assert call(["wall", str(suite), *asked, "--memory-budget", "1MiB", "--up-to", "4"]) == 0
+    _, peer, died, fomaml = capsys.readouterr().out.splitlines()
+    assert "peer.py:Peer: cannot be told: install 'no_such_library'" in peer
+    assert died.strip() == (
+        "deadly: cannot be told: the process of the search for the wall of deadly ended early "
+        "(signal SIGSEGV): look first at the code of adapters given by path"
+    )
+    assert fomaml.strip().endswith("no limit up to 4")
+
+
+def test_an_interruption_ends_the_searches_at_once_and_says_that_nothing_is_kept(tmp_path: Path) -> None:
+    began = tmp_path / "began"
+    adapter = write_adapter(tmp_path, "Sleepy", f"Path({str(began)!r}).touch(); time.sleep(60)")
+    suite = write_suite(tmp_path, measures=["memory"], inner_steps="[2]")
+    mark = f"wall-{os.getpid()}-{tmp_path.name}"
+    asked = ["-m", adapter, "-m", adapter + "[rate=2.0]", "--memory-budget", "1MiB", "--jobs", "1"]
+    parent = start(["wall", str(suite), *asked], mark, tmp_path)
+    until(began.exists, "a search begins")
+    parent.send_signal(signal.SIGINT)
+    _, said = parent.communicate(timeout=20)
+    assert parent.returncode == 130
+    assert said == "innerloop: interrupted; of walls nothing is kept: the same command begins anew.\n"
+    until(lambda: not carrying(mark), "all its processes are gone", 20)
+
+
+@pytest.mark.parametrize("name", ["sinusoid", "linear-regression"])
+def test_a_budget_that_only_one_workload_fits_is_not_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    suite = write_suite(tmp_path, methods="fomaml = {}", measures=["memory"], inner_steps="[1]")
+    small, large = '"linear-regression"', '"sinusoid"'
+    both = f"{small}, {large}" if name == "sinusoid" else f"{large}, {small}"
+    suite.write_text(suite.read_text().replace('"sinusoid"', both))
+    asked = ["wall", str(suite), "--memory-budget", "60KiB", "--up-to", "2", "--json"]
+    assert call(asked) == 0
+    found = {f["workload"].partition("[")[0]: f for f in json.loads(capsys.readouterr().out)}
+    assert found["linear-regression"]["fits"] == 2
+    assert (found["sinusoid"]["fits"], found["sinusoid"]["fails"]) == (None, 1)
 
 
 @pytest.mark.parametrize(
