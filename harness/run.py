@@ -7,18 +7,21 @@ import time
 from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
 from harness import environment
 from harness.errors import UsageError
 from harness.executors.local import Ended, LocalExecutor, Worker, WorkerFailed
+from harness.files import replace_file
 from harness.plan import Plan, make_plan
 from harness.protocol import Cell, Checks, Launch, Reading, Resolved, Samples, SelfCheck, Status, unchecked
-from harness.store import RESULTS, CellRecord, Row, RunFolder, replace_file
+from harness.store import RESULTS, CellRecord, Row, RunFolder
 from harness.suite import Overrides, Suite, load_suite
 
 PATIENCE_S = 0.5  # how long a progress display may go without a refresh
+SELFCHECK_S = 120.0  # many times what it takes: one that hangs must not hang the run
 
 
 @dataclass(frozen=True)
@@ -107,7 +110,7 @@ def run(options: Options, watcher: Watcher) -> Result:
             todo = missing(plan, finished, options.retry)
             watcher.planned(plan, path, todo, jobs)
             if todo:
-                watcher.checked(check_instruments(executor, folder, resolved.device, suite.content.threads))
+                watcher.checked(check_instruments(executor, folder, resolved, suite, todo))
             try:
                 execute(todo, folder, executor, watcher, plan, options, jobs, finished)
             finally:
@@ -137,13 +140,18 @@ def describe(resolved: Resolved, suite: Suite) -> dict[str, Any]:
     return environment.describe_machine() | resolved.environment | {"threads": suite.content.threads}
 
 
-def check_instruments(executor: LocalExecutor, folder: RunFolder, device: str, threads: int) -> Checks:
+def check_instruments(
+    executor: LocalExecutor, folder: RunFolder, resolved: Resolved, suite: Suite, todo: list[Cell]
+) -> Checks:
     """Hold the instruments against known quantities, and keep with the run what came of it."""
+    now = datetime.now(UTC).isoformat(timespec="seconds")
     try:
-        found: Checks = executor.ask(SelfCheck(device, threads, quick=True))
+        found: Checks = executor.ask(
+            SelfCheck(resolved.device, suite.content.threads, quick=True), SELFCHECK_S
+        )
     except WorkerFailed as failure:
-        found = Checks(device, [unchecked("selfcheck", str(failure))])
-    folder.write_selfcheck(found.as_json())
+        found = Checks(resolved.device, [unchecked("selfcheck", str(failure))])
+    folder.add_selfcheck({"time": now, "cells": [cell.id for cell in todo]} | found.as_json())
     return found
 
 
@@ -178,6 +186,8 @@ def execute(
     known: dict[str, list[Reading]] = {}  # readings that no process of the cell will make again
     spent: dict[str, float] = {}
     unfit = dict(_unfit(folder, plan))
+    beside: set[str] = set()  # cells that have shared the machine with another
+    alone: set[str] = set()  # cells that ran out of memory so, and are to have all of it
 
     def keep(outcome: Outcome) -> None:
         attempt = finished[outcome.cell.id].attempt + 1 if outcome.cell.id in finished else 1
@@ -190,6 +200,18 @@ def execute(
         if options.fail_fast and outcome.failures:
             waiting.clear()
 
+    def believe(outcome: Outcome) -> None:
+        """Keep it, unless others may have taken the memory that it lacked: then it is run again, alone."""
+        cell = outcome.cell
+        if cell.id in alone or cell.id not in beside or not any(map(_lacked_memory, outcome.failures)):
+            keep(outcome)
+            return
+        alone.add(cell.id)
+        known[cell.id] = list(_foregone(cell, unfit))
+        # After the last of its measure: others make room for it but once, and time still learns of it.
+        peers = [i for i, other in enumerate(waiting, 1) if other.measure == cell.measure]
+        waiting.insert(max(peers, default=0), cell)
+
     def start(cell: Cell) -> None:
         if cell.id not in known:
             known[cell.id] = list(_foregone(cell, unfit))
@@ -199,12 +221,14 @@ def execute(
             keep(Outcome(cell, known[cell.id], [], 0.0))
             return
         executor.start(Launch(cell, without), folder.cell_folder(cell.id) / "log", options.timeout_s)
+        if len(executor.workers) > 1:
+            beside.update(w.launch.cell.id for w in executor.workers)
 
     def finish(worker: Worker, end: Ended) -> None:
         cell = worker.launch.cell
         spent[cell.id] = spent.get(cell.id, 0.0) + time.monotonic() - worker.started
         if end.how == "done":
-            keep(Outcome(cell, known[cell.id] + worker.readings, worker.samples, spent[cell.id]))
+            believe(Outcome(cell, known[cell.id] + worker.readings, worker.samples, spent[cell.id]))
             return
         known[cell.id] += [r for r in worker.readings if _survives(r, cell)]
         left = _left(cell, known[cell.id])
@@ -215,11 +239,11 @@ def execute(
         if left != blamed:
             waiting.appendleft(cell)
             return
-        keep(Outcome(cell, known[cell.id], [], spent[cell.id]))
+        believe(Outcome(cell, known[cell.id], [], spent[cell.id]))
 
     try:
         while waiting or executor.workers:
-            while waiting and _may_start(waiting[0], executor, jobs):
+            while waiting and _may_start(waiting[0], executor, jobs, alone):
                 start(waiting.popleft())
             for worker, event in executor.wait(PATIENCE_S):
                 if isinstance(event, Ended):
@@ -237,11 +261,17 @@ def execute(
         raise
 
 
-def _may_start(cell: Cell, executor: LocalExecutor, jobs: int) -> bool:
-    """Time cells run alone, whatever `--jobs` says."""
-    if cell.measure == "time" or any(w.launch.cell.measure == "time" for w in executor.workers):
-        return not executor.workers
-    return len(executor.workers) < jobs
+def _may_start(cell: Cell, executor: LocalExecutor, jobs: int, alone: set[str]) -> bool:
+    """Time cells run alone, whatever `--jobs` says, and so do the cells of `alone`."""
+    at_work = [w.launch.cell for w in executor.workers]
+    if any(c.measure == "time" or c.id in alone for c in (cell, *at_work)):
+        return not at_work
+    return len(at_work) < jobs
+
+
+def _lacked_memory(reading: Reading) -> bool:
+    """Whether the memory of the machine ran out, which others share; a virtual budget is a cell's own."""
+    return reading.status == "oom" and "virtual budget" not in reading.detail
 
 
 def _foregone(cell: Cell, unfit: Mapping[tuple[str, ...], str]) -> Iterator[Reading]:

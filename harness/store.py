@@ -4,17 +4,16 @@ Only the standard library is loaded here; pandas is imported by the functions th
 """
 
 import contextlib
-import errno
 import json
 import math
 import os
-import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from harness.errors import UsageError
+from harness.files import dumps, read_json, replace_file, sync_folder, write_all
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -65,12 +64,12 @@ class Row:
 
     def to_json(self) -> str:
         value = None if self.value is None else float(self.value)
-        return _dumps(vars(self) | {"settings": self.settings_json, "value": value}, sort_keys=False)
+        return dumps(vars(self) | {"settings": self.settings_json, "value": value}, sort_keys=False)
 
     @property
     def settings_json(self) -> str:
         """Sorted, and without `inner_steps`, which has a column of its own."""
-        return _dumps({name: value for name, value in self.settings.items() if name != "inner_steps"})
+        return dumps({name: value for name, value in self.settings.items() if name != "inner_steps"})
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Self:
@@ -212,7 +211,7 @@ class RunFolder:
         rows = list(rows)
         if any((row.cell_id, row.attempt) != (cell_id, attempt) for row in rows):
             raise ValueError(f"rows of another cell or attempt were given to cell {cell_id}")
-        closing = _dumps({"cell_done": cell_id, "attempt": attempt}, sort_keys=False)
+        closing = dumps({"cell_done": cell_id, "attempt": attempt}, sort_keys=False)
         data = "".join(f"{line}\n" for line in (*(row.to_json() for row in rows), closing)).encode()
         if not self._tail_is_clean:
             self.recover()
@@ -225,7 +224,7 @@ class RunFolder:
             before = os.fstat(handle).st_size
             self._tail_is_clean = False
             try:
-                _write_all(handle, data)
+                write_all(handle, data)
                 os.fsync(handle)
             except BaseException as failure:
                 with contextlib.suppress(OSError):
@@ -239,7 +238,7 @@ class RunFolder:
         finally:
             os.close(handle)
         if is_new:
-            _sync_folder(self.path)
+            sync_folder(self.path)
 
     def write_manifest(self, manifest: dict[str, Any]) -> None:
         self._write_json(self.manifest_path, manifest)
@@ -247,12 +246,13 @@ class RunFolder:
     def write_environment(self, environment: dict[str, Any]) -> None:
         self._write_json(self.environment_path, environment)
 
-    def write_selfcheck(self, found: dict[str, Any]) -> None:
-        self._write_json(self.selfcheck_path, found)
+    def add_selfcheck(self, found: dict[str, Any]) -> None:
+        """Keep a selfcheck after those before it: each stands for the cells that were run after it."""
+        self._write_json(self.selfcheck_path, [*self.selfchecks(), found])
 
-    def _write_json(self, path: Path, content: dict[str, Any]) -> None:
+    def _write_json(self, path: Path, content: Any) -> None:
         try:
-            replace_file(path, _dumps(content, sort_keys=False, indent=2) + "\n")
+            replace_file(path, dumps(content, sort_keys=False, indent=2) + "\n")
         except OSError as failure:
             raise self._refusal(path, failure) from failure
 
@@ -265,15 +265,21 @@ class RunFolder:
     # Reading
 
     def manifest(self) -> dict[str, Any]:
-        return _read_json(self.manifest_path)
+        return read_json(self.manifest_path)
 
     def environment(self) -> dict[str, Any]:
         """What the machine was; empty where it was never written."""
-        return _read_json(self.environment_path) if self.environment_path.exists() else {}
+        return read_json(self.environment_path) if self.environment_path.exists() else {}
 
-    def selfcheck(self) -> dict[str, Any]:
-        """How the instruments did before the run was last at work; empty where it was never written."""
-        return _read_json(self.selfcheck_path) if self.selfcheck_path.exists() else {}
+    def selfchecks(self) -> list[dict[str, Any]]:
+        """How the instruments did each time that the run was at work, and before which cells; newest last."""
+        found = read_json(self.selfcheck_path) if self.selfcheck_path.exists() else []
+        return found if isinstance(found, list) else [found]  # once it was the last of them alone
+
+    def failed_instruments(self) -> list[str]:
+        """Those that failed in any selfcheck: rows that were measured then are kept."""
+        checks = [check for found in self.selfchecks() for check in found["checks"]]
+        return list(dict.fromkeys(check["instrument"] for check in checks if check["status"] == "failed"))
 
     def finished(self) -> dict[str, CellRecord]:
         """The last attempt of each closed cell, in the order of closing, whichever plan it was made for.
@@ -348,41 +354,6 @@ def load_frame(path: "Path | str | RunFolder", *, every: bool = False) -> "pd.Da
     return frame.load_frame(path, every=every)
 
 
-def replace_file(path: Path, content: str | bytes) -> None:
-    """Write a file so that a crash leaves either the old one or the new one. Raises OSError."""
-    data = content.encode() if isinstance(content, str) else content
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
-    try:
-        try:
-            os.fchmod(handle, 0o644)
-            _write_all(handle, data)
-            os.fsync(handle)
-        finally:
-            os.close(handle)
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
-    _sync_folder(path.parent)
-
-
-def _write_all(handle: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        written = os.write(handle, view)
-        if not written:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        view = view[written:]
-
-
-def _sync_folder(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
 def _closing(line: bytes) -> tuple[str, int] | None:
     """The cell and attempt that a line closes; None for a row, and for a line whose newline never came."""
     if b'"cell_done"' not in line or not line.endswith(b"\n"):
@@ -392,29 +363,3 @@ def _closing(line: bytes) -> tuple[str, int] | None:
         return str(record["cell_done"]), int(record.get("attempt", 1))
     except (ValueError, TypeError, KeyError):
         return None
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        return json.loads(path.read_bytes())
-    except FileNotFoundError:
-        raise UsageError(f"{path.parent} is not a run folder: it has no {path.name}.") from None
-    except ValueError as failure:
-        raise UsageError(f"{path} is not JSON ({failure}); run into a new folder with --out.") from failure
-
-
-def _dumps(content: Any, *, sort_keys: bool = True, indent: int | None = None) -> str:
-    return json.dumps(_plain(content), sort_keys=sort_keys, indent=indent, allow_nan=False)
-
-
-def _plain(content: Any) -> Any:
-    """JSON has no infinity: it is kept as text. Numbers of other libraries become Python's."""
-    if isinstance(content, dict):
-        return {str(key): _plain(value) for key, value in content.items()}
-    if isinstance(content, list | tuple):
-        return [_plain(value) for value in content]
-    if isinstance(content, str | bool | int) or content is None:
-        return content
-    if isinstance(content, float):
-        return float(content) if math.isfinite(content) else str(content)
-    return _plain(content.item()) if hasattr(content, "item") else str(content)

@@ -19,6 +19,8 @@ PARENT = (
     "harness/plan.py",
     "harness/run.py",
     "harness/store.py",
+    "harness/files.py",
+    "harness/wall.py",
     "harness/frame.py",
     "harness/environment.py",
     "harness/errors.py",

@@ -29,6 +29,5 @@ def print_run(folder: Path) -> None:
     console = Console(width=width)
     for part in show_run(folder):
         console.print(part)
-    found = RunFolder(folder).selfcheck()
-    if failed := [check["instrument"] for check in found.get("checks", []) if check["status"] == "failed"]:
-        console.print(f"Failed their selfcheck before this run: {', '.join(dict.fromkeys(failed))}.")
+    if failed := RunFolder(folder).failed_instruments():
+        console.print(f"Failed their selfcheck before cells of this run: {', '.join(failed)}.")
