@@ -10,7 +10,7 @@ from rich.text import Text
 from harness.present.grid import STATUS_STYLE, bare_table
 from harness.present.palette import method_order
 
-NUMBER = re.compile(r"(?<![\w.])\d+(?:\.\d+)?(?:e[+-]?\d+)?%?(?!\w)")
+NUMBER = re.compile(r"(?<![\w.])(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?:e[+-]?\d+)?%?(?!\w)")
 
 
 def failure_table(failed: pd.DataFrame) -> Table:
@@ -94,7 +94,7 @@ def with_ranges(texts: Sequence[str]) -> str:
     columns = zip(*(NUMBER.findall(text) for text in texts), strict=True)
     ranges = []
     for numbers in columns:
-        ordered = sorted(set(numbers), key=lambda number: float(number.removesuffix("%")))
+        ordered = sorted(set(numbers), key=lambda number: float(number.removesuffix("%").replace(",", "")))
         ranges.append(ordered[0] if len(ordered) == 1 else f"{ordered[0]} to {ordered[-1]}")
     found = iter(ranges)
     return NUMBER.sub(lambda _: next(found), texts[0])
