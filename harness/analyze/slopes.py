@@ -8,7 +8,10 @@ from scipy import stats
 
 from harness.analyze.summary import LEVEL, POINT
 
-POINTS_FOR_A_SLOPE = 3  # below, there is no spread of slopes to tell an interval from
+POINTS_FOR_A_SLOPE = 3  # below, one disturbed point is half of what there is
+POINTS_FOR_AN_INTERVAL = 5
+"""The interval is a normal approximation to Kendall's score. On lines with one-sided noise it covered the
+true slope in 66% of draws from 3 points, 91% from 4, 98% from 5: below, it would promise too much."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,7 +22,7 @@ class TimeSlope:
     method: str
     method_label: str
     seconds_per_step: float
-    low: float  # 95% interval
+    low: float  # 95% interval; NaN where it would rest on too few points
     high: float
     points: int  # numbers of inner steps that were timed
 
@@ -33,15 +36,16 @@ class TimeSlope:
             return f"{self.method_label}: no slope from {self.points} point{'' if self.points == 1 else 's'}"
         slope, low, high = (1e3 * s for s in (self.seconds_per_step, self.low, self.high))
         digits = max(0, min(4, 2 - int(np.floor(np.log10(abs(slope)))))) if slope else 1
-        numbers = f"{low:.{digits}f} to {high:.{digits}f}"
+        known = self.points >= POINTS_FOR_AN_INTERVAL
+        numbers = f"{low:.{digits}f} to {high:.{digits}f}" if known else f"from {self.points} points"
         return f"{self.method_label}: {slope:+.{digits}f} ms a step (Theil-Sen on minima, {numbers})"
 
 
 def time_slopes(time: pd.DataFrame) -> list[TimeSlope]:
     """One a method and workload, from `time_summary`.
 
-    Of the minimum over rounds, since noise on a shared machine only adds; Theil-Sen, since one point that
-    was disturbed in every round must not turn the line.
+    Of the minimum over a seed's rounds, since noise on a shared machine only adds; Theil-Sen, since one point
+    that was disturbed in every round must not turn the line.
     """
     found = []
     for (workload, method, label), curve in time.groupby(POINT[:3], sort=False):
@@ -49,7 +53,9 @@ def time_slopes(time: pd.DataFrame) -> list[TimeSlope]:
         slope = low = high = float("nan")
         if len(timed) >= POINTS_FOR_A_SLOPE:
             minima, steps = timed.minimum.to_numpy(float), timed.inner_steps.to_numpy(float)
-            slope, _, low, high = stats.theilslopes(minima, steps, alpha=LEVEL)
+            slope, _, *interval = stats.theilslopes(minima, steps, alpha=LEVEL)
+            if len(timed) >= POINTS_FOR_AN_INTERVAL:
+                low, high = interval
         found.append(
             TimeSlope(
                 workload=str(workload),

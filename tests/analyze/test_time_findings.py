@@ -13,6 +13,7 @@ from harness.present.palette import method_order
 from harness.store import Row
 
 ROUNDS = 9
+STEPS = (1, 2, 4, 8, 16)
 TIMED = {"measure": "time", "metric": "step_seconds", "unit": "s"}
 
 
@@ -40,9 +41,38 @@ def curve(method: str, seconds: dict[int, float]) -> list[Row]:
 
 
 def test_the_slope_of_a_straight_line_of_minima_is_exact() -> None:
-    (slope,) = time_slopes(time_summary(frame(curve("maml", {s: 0.02 + 0.0531 * s for s in (1, 2, 4, 8)}))))
+    (slope,) = time_slopes(time_summary(frame(curve("maml", {s: 0.02 + 0.0531 * s for s in STEPS}))))
     assert slope.seconds_per_step == pytest.approx(0.0531)
     assert slope.sentence == "maml: +53.1 ms a step (Theil-Sen on minima, 53.1 to 53.1)"
+
+
+@pytest.mark.parametrize("steps", [STEPS[:3], STEPS[:4]])
+def test_an_interval_from_too_few_points_is_not_given(steps: tuple[int, ...]) -> None:
+    (slope,) = time_slopes(time_summary(frame(curve("maml", {s: 0.02 + 0.0531 * s for s in steps}))))
+    assert slope.seconds_per_step == pytest.approx(0.0531)
+    assert np.isnan([slope.low, slope.high]).all()
+    assert slope.sentence == f"maml: +53.1 ms a step (Theil-Sen on minima, from {len(steps)} points)"
+
+
+def test_the_interval_covers_the_true_slope_as_often_as_it_says() -> None:
+    """Lines with one-sided noise, from as few points as an interval is given for."""
+    rng, covered = np.random.default_rng(0), 0
+    for _ in range(200):
+        noisy = {s: s + float(rng.gamma(1.0, 0.3)) for s in STEPS}
+        (slope,) = time_slopes(time_summary(frame(curve("maml", noisy))))
+        covered += slope.low <= 1 <= slope.high
+    assert covered >= 186  # 93%
+
+
+def test_a_seed_with_less_to_do_does_not_bend_the_line() -> None:
+    """It was timed at two of five steps; the others' seed is the same throughout."""
+    usual = curve("imaml-gd", {s: 0.1 * s for s in STEPS})
+    third = [Row(**(vars(r) | {"seed": 2})) for r in usual]
+    easy = [
+        Row(**(vars(r) | {"seed": 1, "value": (r.value or 0) / 2})) for r in usual if r.inner_steps in (8, 16)
+    ]
+    (slope,) = time_slopes(time_summary(frame(usual, easy, third)))
+    assert slope.seconds_per_step == pytest.approx(0.1)
 
 
 def test_one_disturbed_point_hardly_turns_the_slope() -> None:
