@@ -17,13 +17,15 @@ YLABELS = {
     "time": "time of a meta-step (ms)",
 }
 BUDGET_IN_REACH = 3.0  # times the largest value: a budget farther up would press the curves flat
+VIRTUAL = "virtual budget"  # how the tracker says that it, and not the machine, ended a step
 PREDICTIONS_TO = 2.0  # budgets: as far as predictions may stretch the axis
 
 
 @dataclass(frozen=True, kw_only=True)
 class Curves:
     """`points` has run, method, method_label, inner_steps, value, low, high, untrained, neighbour, budget,
-    predicted (of what did not fit its budget), status, failed, failure, flag."""
+    predicted (of what did not fit its budget), status, failed, failure, flag, and `over_budget`: whether it
+    was the virtual budget that memory ran out of, rather than the machine."""
 
     workload: str
     ylabel: str
@@ -55,7 +57,7 @@ class Curves:
         that are near."""
         known = self.points.dropna(subset="budget")
         near = known.budget <= BUDGET_IN_REACH * self.points.value.max()
-        hit = set(known.budget[known.value.isna() & (known.status == "oom")])
+        hit = set(known.budget[known.value.isna() & known.over_budget])
         shown = known[near | known.budget.isin(hit)]
         return {float(level): list(dict.fromkeys(part.run)) for level, part in shown.groupby("budget")}
 
@@ -82,6 +84,8 @@ def curves_of(measure: str, summary: pd.DataFrame) -> list[Curves]:
         points = part[["run", "method", "method_label", "inner_steps", "status", "failed", "failure"]].copy()
         # A CSV that is read back has no empty texts.
         points["flag"] = part.flag.map(lambda flag: flag if isinstance(flag, str) else "")
+        oom = part.status == "oom"
+        points["over_budget"] = oom & part.detail.map(lambda detail: VIRTUAL in str(detail)).astype(bool)
         points["value"] = part[VALUE[measure]] * unit
         for name in ("low", "high", "untrained", "neighbour"):
             points[name] = part[name] * unit if name in part else float("nan")

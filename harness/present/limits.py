@@ -52,7 +52,7 @@ def set_limits(ax: Axes, curves: Curves) -> None:
 
 def draw_limits(ax: Axes, curves: Curves, looks: dict[str, Look]) -> None:
     """Budgets as dashed lines; a cross a failed point, since there is no value, only the status: at the
-    budget where memory ran out, at the upper edge otherwise."""
+    budget that was too small, at the upper edge otherwise, also where the machine itself had no more."""
     _predictions(ax, curves, looks)
     at_edge, at_budget = _crosses(curves)
     _budgets(ax, curves, at_budget)
@@ -73,7 +73,7 @@ def draw_limits(ax: Axes, curves: Curves, looks: dict[str, Look]) -> None:
             )
             if crosses is at_budget:  # the line says what it means
                 continue
-            text = f"{point['status']} ({point['runs']})" if len(curves.runs) > 1 else point["status"]
+            text = f"{point['fate']} ({point['runs']})" if len(curves.runs) > 1 else point["fate"]
             if (point["method_label"], text) in said:  # once a line of crosses: beside its first
                 continue
             said.add((point["method_label"], text))
@@ -95,11 +95,14 @@ def in_words(mib: float) -> str:
 
 
 def _crosses(curves: Curves) -> tuple[list[dict], list[dict]]:
-    """At the upper edge and at a budget, each with its `level`. Runs that fare alike share one."""
+    """At the upper edge and at a budget, each with its `level` and its `fate` in words. Runs that fare alike
+    share one."""
     shown = curves.budgets()
     failed = curves.failed.copy()
-    failed["level"] = failed.budget.where((failed.status == "oom") & failed.budget.isin(list(shown)))
-    keys = ["method", "method_label", "inner_steps", "status", "level"]
+    failed["level"] = failed.budget.where(failed.over_budget & failed.budget.isin(list(shown)))
+    of_machine = (failed.status == "oom") & ~failed.over_budget
+    failed["fate"] = failed.status.mask(of_machine, "oom (machine)")
+    keys = ["method", "method_label", "inner_steps", "fate", "level"]
     crosses = failed.groupby(keys, as_index=False, dropna=False).agg(
         runs=("run", lambda names: ", ".join(dict.fromkeys(names)))
     )

@@ -57,7 +57,7 @@ def test_a_point_without_a_value_stays_with_its_status_and_no_number() -> None:
     memory = memory_summary(frame(memory_cell("maml", 4), memory_cell("maml", 16, budget_mib=400)))
     assert list(memory.status) == ["ok", "oom"]
     assert memory.loc[1, ["peak_bytes", "baseline_bytes", "growth_bytes_per_step"]].isna().all()
-    assert memory.detail[1] == "needs 474 MiB, the budget is 400 MiB"
+    assert memory.detail[1] == "needs 474 MiB, the virtual budget is 400 MiB"
 
 
 def test_memory_growth_is_the_slope_between_neighbouring_step_counts() -> None:
@@ -76,6 +76,18 @@ def test_time_is_a_median_over_rounds_and_blocks_with_a_seeded_interval() -> Non
     assert (maml.rounds, maml.blocks) == (27, 3)
     assert maml.minimum < maml.low < maml["median"] < maml.high < values.max()
     assert first.set_index("method").ratio_to_fastest["reptile"] == 1
+
+
+def test_the_minimum_of_a_point_is_that_of_a_middling_seed() -> None:
+    """The least of all would be that of the seed whose tasks are the easiest."""
+    rows = [
+        row(measure="time", metric="step_seconds", unit="s", cell_id=f"{seed}-{block}", seed=seed, repeat=i,
+            value=work + 0.1 * i + 0.3 * block)
+        for seed, work in enumerate((1.0, 4.0, 2.0))
+        for block in range(2)
+        for i in range(3)
+    ]  # fmt: skip
+    assert only(time_summary(frame(rows))).minimum == 2.0
 
 
 def test_the_interval_of_the_median_is_wider_where_blocks_disagree() -> None:

@@ -5,6 +5,7 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 from matplotlib.container import ErrorbarContainer
@@ -23,7 +24,8 @@ from rows import (
 )
 
 from harness.errors import UsageError
-from harness.present.curves import chance, curves_of
+from harness.measure.tracker import LiveStorages, VirtualOutOfMemory
+from harness.present.curves import VIRTUAL, chance, curves_of
 from harness.present.limits import in_words
 from harness.present.margin import spread
 from harness.present.palette import METHODS as PALETTE
@@ -230,6 +232,10 @@ def test_a_workload_reads_as_people_say_it() -> None:
     assert workload_in_words("glyphs[norm=none,shots=1,ways=5]") == "glyphs, 5-way 1-shot, norm none"
 
 
+BEYOND = "1,200 bytes of live tensors exceed the virtual budget of 1,000 (in query, after aten.mul.Tensor)"
+REFUSED = "DefaultCPUAllocator was asked for 4,000,000 bytes, more than was left (core.py, line 7)"
+
+
 def budget_run(
     path: Path, budget_mib: float, *, known: bool = True, steps: tuple[int, ...] = (1, 2, 4, 8, 16)
 ) -> Path:
@@ -283,8 +289,42 @@ def test_where_memory_ran_out_the_cross_is_at_the_budget(tmp_path: Path) -> None
     assert "memory budget; a cross on it: oom" in keys(ax)
 
 
+def oom_run(path: Path, steps_and_reasons: dict[int, str], budget_mib: float) -> Path:
+    """Memory of maml, which fits at one step and runs out of memory elsewhere."""
+    cells = [memory_cell("maml", 1)]
+    for steps, why in steps_and_reasons.items():
+        cells.append([row(cell_id=str(steps), inner_steps=steps, settings=cells[0][0].settings, value=None,
+                          status="oom", detail=why)])  # fmt: skip
+    return write_run(path, cells, memory_budget=int(budget_mib * MIB))
+
+
+def test_where_the_machine_itself_had_no_more_the_cross_is_not_at_the_budget(tmp_path: Path) -> None:
+    run = oom_run(tmp_path / "run", {4: REFUSED, 8: BEYOND}, 150)
+    draw([run], tmp_path / "plots", formats=())
+    for summary in (summarise([run], "memory"), pd.read_csv(tmp_path / "plots" / "memory.csv")):
+        (ax,) = measure_figure("memory", summary).axes
+        heights = {step: height for step, height, _ in crosses(ax)}
+        assert heights[8] == pytest.approx(150)
+        assert ax.transAxes.inverted().transform(ax.transData.transform((4, heights[4])))[1] > 0.9
+        assert "oom (machine)" in texts(ax)
+        assert "oom" not in texts(ax)
+
+
+def test_a_far_budget_that_no_point_reached_does_not_stretch_the_axis(tmp_path: Path) -> None:
+    run = oom_run(tmp_path / "run", {4: REFUSED}, 4000)
+    (ax,) = measure_figure("memory", summarise([run], "memory")).axes
+    assert dashed(ax) == []
+    assert ax.get_ylim()[1] < 120
+
+
+def test_the_trackers_own_words_are_known_as_the_budgets() -> None:
+    with pytest.raises(VirtualOutOfMemory, match=VIRTUAL):
+        LiveStorages([torch.zeros(9)], limit=1)
+
+
 def test_crosses_at_one_place_stand_above_one_another(tmp_path: Path) -> None:
-    cells = [[row(cell_id=m, method=m, settings={}, value=None, status="oom")] for m in METHODS]
+    beyond = {"settings": {}, "value": None, "status": "oom", "detail": BEYOND}
+    cells = [[row(cell_id=method, method=method, **beyond)] for method in METHODS]
     run = write_run(tmp_path / "run", cells, memory_budget=64 * MIB)
     (ax,) = measure_figure("memory", summarise([run], "memory")).axes
     heights = [y for _, y, _ in crosses(ax)]

@@ -7,7 +7,7 @@ from rich.console import Console
 from rows import MIB, accuracy_cell, memory_cell, row, time_cell, whole_run, write_run
 
 from harness.frame import frame_of
-from harness.present.caveats import flag_lines, with_ranges
+from harness.present.caveats import flag_lines, merged, with_ranges
 from harness.present.tables import show_run
 
 
@@ -27,7 +27,7 @@ def test_nothing_is_cut_off(tmp_path: Path, width: int) -> None:
     facts = "74 of 76 cells finished · Example CPU · 2 threads · torch 2.12.0"
     assert facts in " ".join(text.split())
     assert "Accuracy, %, on fresh test tasks: glyphs[shots=1,ways=20]" in text
-    assert "needs 474 MiB, the budget is 400 MiB" in text
+    assert "needs 474 MiB, the virtual budget is 400 MiB" in " ".join(text.split())
 
 
 def test_long_labels_wrap_and_numbers_do_not(tmp_path: Path) -> None:
@@ -170,3 +170,9 @@ def test_warnings_that_differ_in_numbers_become_a_range_within_a_method() -> Non
     lines = flag_lines(frame_of(rows))
     assert list(lines.warning) == ["residual of 3.1 to 14, where 1 is none", "residual of 5, where 1 is none"]
     assert with_ranges(["9% of I + H/lam2", "79% of I + H/lam2"]) == "9% to 79% of I + H/lam2"
+
+
+def test_a_number_with_separators_is_one_number() -> None:
+    texts = [f"{n} bytes were left, 1,2 and 12,3456 are none" for n in ("19,200", "6,400.5", "25,100", "900")]
+    assert merged(texts) == ["900 to 25,100 bytes were left, 1,2 and 12,3456 are none"]
+    assert merged(["1,234,567 bytes", "2,000 bytes"]) == ["2,000 to 1,234,567 bytes"]
