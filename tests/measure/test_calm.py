@@ -67,10 +67,13 @@ def used_by(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def check_after(monkeypatch: pytest.MonkeyPatch, others_s: float, points: list[int]) -> list[calm.Reading]:
-    """The readings of block 2 in whose ten seconds others used `others_s` of two CPUs."""
-    clocks = iter([Clocks(0.0, 0.0, 0.0), Clocks(10.0, 10.0 + others_s, 10.0)])
+def check_after(
+    monkeypatch: pytest.MonkeyPatch, others_s: float, points: list[int], *, wall_s: float = 10.0
+) -> list[calm.Reading]:
+    """The readings of block 2 in whose `wall_s` seconds others used `others_s` of two CPUs."""
+    clocks = iter([Clocks(0.0, 0.0, 0.0), Clocks(wall_s, wall_s + others_s, wall_s)])
     monkeypatch.setattr(calm, "read_clocks", lambda: next(clocks))
+    monkeypatch.setattr(calm, "throttled_seconds", dict)
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 1})
     monkeypatch.setattr(os, "getloadavg", lambda: (1.5, 0.0, 0.0))
     return CalmCheck().readings(points, block=2)
@@ -99,6 +102,76 @@ def test_the_flag_is_raised_from_a_tenth_of_the_cpus_on(
     monkeypatch: pytest.MonkeyPatch, others_s: float, flagged: bool
 ) -> None:
     assert ("flag" in {r.metric for r in check_after(monkeypatch, others_s, [0])}) == flagged
+
+
+@pytest.mark.parametrize(("wall_s", "told"), [(0.05, False), (0.49, False), (0.51, True)])
+def test_rounds_too_short_for_the_kernels_ticks_are_skipped_and_not_flagged(
+    monkeypatch: pytest.MonkeyPatch, wall_s: float, told: bool
+) -> None:
+    """On a quiet machine the ticks' error is as large as here, however short the block."""
+    readings = check_after(monkeypatch, 0.016, [0], wall_s=wall_s)
+    assert [r.metric for r in readings] == ["competing_cores", "load_average"]
+    if told:
+        assert (readings[0].status, readings[0].value) == ("ok", pytest.approx(0.016 / wall_s))
+    else:
+        assert (readings[0].status, readings[0].value) == ("skipped", None)
+        assert readings[0].detail == (
+            f"the block's rounds took {wall_s} s; the kernel's ticks tell the CPU time of "
+            "others from 0.5 s on"
+        )
+
+
+GROUPS_V2 = "0::/user/me\n"
+GROUPS_V1 = "5:cpuset:/other\n4:cpu,cpuacct:/box/me\n0::/\n"
+
+
+def tell_throttled(groups: Path, lines: str, folder: str, told: str) -> None:
+    """As the kernel does: which groups, and how long `folder` was throttled."""
+    (groups / folder).mkdir(parents=True, exist_ok=True)
+    (groups / "of-me").write_text(lines)
+    (groups / folder / "cpu.stat").write_text(f"nr_periods 100\nnr_throttled 7\n{told}\n")
+
+
+@pytest.fixture
+def groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(calm, "OWN_GROUPS", tmp_path / "of-me")
+    monkeypatch.setattr(calm, "CGROUPS", tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("lines", "folder", "told", "later"),
+    [
+        (GROUPS_V2, "user/me", "throttled_usec 5000000", "throttled_usec 6204000"),
+        (GROUPS_V2, "user", "throttled_usec 5000000", "throttled_usec 6204000"),  # the one above
+        (GROUPS_V1, "cpu/box/me", "throttled_time 5000000000", "throttled_time 6204000000"),
+        (GROUPS_V1, "cpu", "throttled_time 5000000000", "throttled_time 6204000000"),  # within a container
+    ],
+)
+def test_a_block_that_was_throttled_is_flagged_at_every_point(
+    groups: Path, lines: str, folder: str, told: str, later: str
+) -> None:
+    tell_throttled(groups, lines, folder, told)
+    check = CalmCheck()
+    tell_throttled(groups, lines, folder, later)
+    flags = [r for r in check.readings([0, 2], block=1) if r.metric == "flag"]
+    said = "the control group throttled this process for 1.20 s, summed over CPUs, while block 1 was timed"
+    assert [(r.point, r.value, r.repeat, r.detail) for r in flags] == [(0, None, 1, said), (2, None, 1, said)]
+
+
+def test_what_was_throttled_before_the_block_or_in_another_group_is_no_flag(groups: Path) -> None:
+    tell_throttled(groups, GROUPS_V2, "user/me", "throttled_usec 5000000")
+    tell_throttled(groups, GROUPS_V2, "user/other", "throttled_usec 0")
+    check = CalmCheck()
+    tell_throttled(groups, GROUPS_V2, "user/other", "throttled_usec 9000000")
+    assert "flag" not in {r.metric for r in check.readings([0], block=1)}
+
+
+@pytest.mark.parametrize("told", ["", "throttled_usec much", "throttled_usec 1 2"])
+def test_groups_that_do_not_tell_are_no_flag(groups: Path, told: str) -> None:
+    assert calm.throttled_seconds() == {}
+    tell_throttled(groups, GROUPS_V2, "user/me", told)
+    assert calm.throttled_seconds() == {}
 
 
 def competition(points: list[int]) -> list[tuple[int, float | None, str, str]]:
