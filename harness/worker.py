@@ -173,6 +173,7 @@ def _run_block(launch: Launch, tasks: Tasks, send: Send) -> None:
         except Exception as failure:
             send(failed(cell, i, failure))
     calm = CalmCheck()
+    timed = set()  # who fails in a later round leaves what was timed before it
     done = 0
     while done < settings.rounds and contestants:
         try:
@@ -193,10 +194,11 @@ def _run_block(launch: Launch, tasks: Tasks, send: Send) -> None:
             send(replace(reading, repeat=cell.block * settings.rounds + done))
             continue
         for reading in readings:
+            timed.add(reading.point)
             send(reading)
         done += 1
         send(Progress(done / settings.rounds, f"round {done} of {settings.rounds}"))
-    for reading in calm.readings([c.point for c in contestants], cell.block):
+    for reading in calm.readings(sorted(timed), cell.block):
         send(reading)
 
 
