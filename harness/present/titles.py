@@ -11,6 +11,7 @@ from harness.present.palette import method_order
 VALUE = {"accuracy": "mean", "memory": "peak_bytes", "time": "median"}
 LISTED = 2  # slopes that fit into a title
 NBSP = "\N{NO-BREAK SPACE}"  # keeps a number and its unit on one line
+SINGULAR = {"shots": "{} shot", "queries": "{} query", "filters": "{} filter"}
 PHRASES = {"shots": "{} shots", "queries": "{} queries", "filters": "{} filters"}
 SUBJECT = {"accuracy": "Test accuracy", "memory": "Peak memory", "time": "Time of a meta-step"}
 
@@ -35,11 +36,10 @@ def workload_in_words(text: str) -> str:
     words = []
     if {"ways", "shots"} <= set(settings):
         words.append(f"{settings.pop('ways')}-way {settings.pop('shots')}-shot")
-    words += [
-        PHRASES.get(key, f"{key} {{}}").format(value)
-        for key, value in settings.items()
-        if not isinstance(value, bool)
-    ]
+    for key, value in settings.items():
+        if not isinstance(value, bool):
+            phrase = SINGULAR.get(key) if value == 1 else None
+            words.append((phrase or PHRASES.get(key, f"{key} {{}}")).format(value))
     return ", ".join([name, *words])
 
 
