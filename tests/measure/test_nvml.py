@@ -35,9 +35,7 @@ def test_where_processes_may_not_be_listed_the_reason_is_said(monkeypatch: pytes
         raise pynvml.NVMLError(pynvml.NVML_ERROR_NO_PERMISSION)
 
     a_driver(monkeypatch, forbidden)
-    with pytest.raises(
-        nvml.Unreadable, match="the processes of GPU 0: Insufficient Permissions"
-    ):
+    with pytest.raises(nvml.Unreadable, match="the processes of GPU 0: Insufficient Permissions"):
         nvml.process_bytes(0)
 
 
