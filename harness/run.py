@@ -105,9 +105,10 @@ def run(options: Options, watcher: Watcher) -> Result:
             refuse_another_plan(folder, plan)
             folder.recover()
             folder.write_manifest(plan.manifest(suite, environment.command_line()))
-            folder.write_environment(describe(resolved, suite))
             finished = folder.finished()
             todo = missing(plan, finished, options.retry)
+            if todo or not folder.environment_path.exists():
+                folder.write_environment(describe(resolved, suite))  # of the call that measured
             watcher.planned(plan, path, todo, jobs)
             if todo:
                 watcher.checked(check_instruments(executor, folder, resolved, suite, todo))

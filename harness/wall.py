@@ -49,7 +49,7 @@ def find_walls(options: WallOptions) -> Generator[Found, None, None]:
         raise UsageError(f"{options.suite} does not measure memory; add a table [memory] to it.")
     budget = suite.memory_budget if options.memory_budget is None else options.memory_budget
     if budget is None:
-        raise UsageError("a wall needs a budget; say --memory-budget 12GiB, say.")
+        raise UsageError("a wall needs a budget; give one, such as --memory-budget 12GiB.")
     with LocalExecutor() as executor:
         resolved: Resolved = executor.ask(suite.request(options.data_root, budget))
         cells = _one_a_method(suite, resolved, options.data_root, budget)

@@ -121,13 +121,21 @@ def time_summary(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def failures(frame: pd.DataFrame) -> pd.DataFrame:
-    """The points that failed or were skipped: status, reason and how many rows say so."""
+    """The points that failed or were skipped: status, reason and how many rows say so.
+
+    Of memory also single readings, each with its name before the reason.
+    """
     keys = ["measure", *POINT, "status", "reason"]
-    headline = [
-        metric in HEADLINES.get(measure, (metric,))
-        for measure, metric in zip(frame.measure, frame.metric, strict=True)
-    ]
-    failed = frame[np.array(headline, dtype=bool) & (frame.status != "ok")]
+    headline = np.array(
+        [
+            metric in HEADLINES.get(measure, (metric,))
+            for measure, metric in zip(frame.measure, frame.metric, strict=True)
+        ],
+        dtype=bool,
+    )
+    failed = frame[(headline | (frame.measure == "memory")) & (frame.status != "ok")].copy()
+    of_one_reading = ~headline[frame.index.get_indexer(failed.index)]
+    failed.loc[of_one_reading, "detail"] = failed.metric + ": " + failed.detail
     counted = failed.rename(columns={"detail": "reason"}).groupby(keys, as_index=False).size()
     return counted.rename(columns={"size": "count"})[[*keys, "count"]]
 

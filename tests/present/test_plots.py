@@ -286,7 +286,7 @@ def test_where_memory_ran_out_the_cross_is_at_the_budget(tmp_path: Path) -> None
     assert [(x, y) for x, y, _ in crosses(ax)] == [(8, pytest.approx(200)), (16, pytest.approx(200))]
     assert "budget 200 MiB" in texts(ax)
     assert dashed(ax) == [200]
-    assert "memory budget; a cross on it: oom" in keys(ax)
+    assert "budget of live tensors; cross: oom" in keys(ax)
 
 
 def oom_run(path: Path, steps_and_reasons: dict[int, str], budget_mib: float) -> Path:
@@ -374,7 +374,7 @@ def test_what_did_not_fit_is_predicted_as_far_as_twice_the_budget(tmp_path: Path
     assert drawn(line)[0] == [2, 4, 8, 16]
     assert drawn(line)[1] == pytest.approx([52 + 26.35 * steps for steps in (2, 4, 8, 16)])
     assert 240 <= ax.get_ylim()[1] < 300
-    assert "predicted, not run" in keys(ax)
+    assert "live tensors, predicted, not run" in keys(ax)
 
 
 def test_predictions_of_points_that_ran_are_not_drawn(tmp_path: Path) -> None:
