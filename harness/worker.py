@@ -115,9 +115,7 @@ def _answer(task: Task, send: Send) -> None:
 def run_cell(launch: Launch, send: Send) -> None:
     """Everything that the cell's measure reads. A point that fails leaves a reading with its status."""
     cell = launch.cell
-    fix_numerics(cell.threads, cell.deterministic)
-    workload = registry.make_workload(cell.workload.spec)
-    tasks = workload.open(Path(cell.data_root) if cell.data_root else None)
+    tasks = settle(cell)
     if changed := what_changed(cell, tasks):
         for i in set(range(len(cell.points))) - launch.without:
             send(failed(cell, i, registry.Changed(changed)))
@@ -143,12 +141,17 @@ def run_cell(launch: Launch, send: Send) -> None:
         send(failed(cell, 0, failure))
 
 
+def settle(cell: Cell) -> Tasks:
+    """Set this process up for a cell. Returns the tasks of its workload."""
+    fix_numerics(cell.threads, cell.deterministic)
+    workload = registry.make_workload(cell.workload.spec)
+    return workload.open(Path(cell.data_root) if cell.data_root else None)
+
+
 def run_search(search: Search) -> Wall:
     """Where the cell's method outgrows the budget."""
     cell = search.cell
-    fix_numerics(cell.threads, cell.deterministic)
-    workload = registry.make_workload(cell.workload.spec)
-    tasks = workload.open(Path(cell.data_root) if cell.data_root else None)
+    tasks = settle(cell)
 
     def bench_at(inner_steps: int) -> Bench:
         point = replace(cell.points[0], inner_steps=inner_steps)

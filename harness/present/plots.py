@@ -152,9 +152,7 @@ def _keys(drawn: list[Curves]) -> list[Line2D]:
         keys.append(Line2D([], [], color=INK, marker="x", ls="", mew=2, label="failed: no value"))
     if any(curves.budgets() for curves in drawn):
         keys.append(
-            Line2D(
-                [], [], color=GREY, lw=1, ls=(0, (6, 3)), label="budget of live tensors; cross: oom"
-            )
+            Line2D([], [], color=GREY, lw=1, ls=(0, (6, 3)), label="budget of live tensors; cross: oom")
         )
     if any(curves.budgets() and curves.points.predicted.notna().any() for curves in drawn):
         dotted: Any = (0, (1, 1.6))

@@ -273,14 +273,14 @@ def read_peaks(point: Bench) -> Peaks:
     """Read as the memory measure does, each instrument in a pass of its own."""
     learner, batch = point.learner(total_steps=4), point.meta_batch()
     learner.step(batch)
-    here = [t for t in (*learner.state_tensors(), *batch.tensors()) if t.device.type == point.device.type]
+    here = point.resident(learner, batch)
     if point.device.type == "cuda":
         peaks = allocator.cuda_peaks(lambda: learner.step(batch), point.device)
         allocated, requested = peaks.allocated, peaks.requested
     else:
         above = allocator.allocator_peak(lambda: learner.step(batch))
         allocated = requested = tracker.storage_bytes(here) + above
-    with tracker.LiveStorages(here) as live:
+    with tracker.LiveStorages(here, device=point.device.type) as live:
         learner.step(batch)
     return Peaks(live.peak, allocated, requested)
 
