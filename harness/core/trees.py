@@ -5,17 +5,21 @@ from collections.abc import Callable, Iterable
 import torch
 from torch import Tensor
 
+from harness.core import graph
+
 Params = dict[str, Tensor]
 
 
 def leaves(params: Params) -> Params:
     """The same values as leaves of a new graph: nothing before them is differentiated or kept alive."""
+    if graph.is_kept():
+        return {name: p if p.requires_grad else p.detach().requires_grad_() for name, p in params.items()}
     return {name: p.detach().requires_grad_() for name, p in params.items()}
 
 
 def detach(params: Params) -> Params:
     """The same values without a graph."""
-    return {name: p.detach() for name, p in params.items()}
+    return dict(params) if graph.is_kept() else {name: p.detach() for name, p in params.items()}
 
 
 def subset(params: Params, names: Iterable[str]) -> Params:

@@ -66,21 +66,22 @@ def armijo(smooth: Smooth, phi: Params, d: Params, slope: Tensor, active: Tensor
 
     `slope` [T] is g'd. Returns the parameters and which tasks moved [T].
     """
-    with torch.no_grad():
+    with torch.no_grad():  # of the losses alone: the step taken is a function of phi and d
         before = smooth.loss(phi)
-        step = torch.ones_like(slope)
-        waiting = active
-        trials = torch.zeros_like(slope)
-        best = phi
-        for _ in range(1 + BACKTRACKS):
-            trial = trees.axpy(step, d, phi)
+    step = torch.ones_like(slope)
+    waiting = active
+    trials = torch.zeros_like(slope)
+    best = phi
+    for _ in range(1 + BACKTRACKS):
+        trial = trees.axpy(step, d, phi)
+        with torch.no_grad():
             after = smooth.loss(trial)
-            enough = torch.isfinite(after) & (after <= before + SUFFICIENT_DECREASE * step * slope)
-            trials = trials + waiting
-            best = trees.select(waiting & enough, trial, best)
-            waiting = waiting & ~enough
-            if all_finished(waiting):
-                break
-            step = torch.where(waiting, 0.5 * step, step)
+        enough = torch.isfinite(after) & (after <= before + SUFFICIENT_DECREASE * step * slope.detach())
+        trials = trials + waiting
+        best = trees.select(waiting & enough, trial, best)
+        waiting = waiting & ~enough
+        if all_finished(waiting):
+            break
+        step = torch.where(waiting, 0.5 * step, step)
     record("line_search_trials", trials)
     return best, active & ~waiting
