@@ -131,6 +131,9 @@ class ResolvedMethod:
     missing: str | None = None
     """What to install, if its library is absent: its points are skipped."""
 
+    variant: str = ""
+    """What tells it from others of its name in the same plan, for progress lines."""
+
 
 @dataclass(frozen=True)
 class WorkloadSpec:
@@ -187,7 +190,8 @@ class Point:
 
     @property
     def label(self) -> str:
-        return f"{self.method.name} {self.inner_steps}"
+        variant = f"[{self.method.variant}]" if self.method.variant else ""
+        return f"{self.method.name}{variant} {self.inner_steps}"
 
 
 @dataclass(frozen=True)

@@ -93,13 +93,17 @@ class ImamlHF(ImplicitMAML):
     """iMAML with the Hessian-free inner optimiser: inner steps are Newton steps.
 
     newton_cg_steps: Hessian products for each search direction, at most (5 in the paper).
+    newton_cg_tolerance: relative residual at which a direction is good enough; early ones may be rougher than
+        late ones, min(newton_cg_tolerance, sqrt||g||). A small value takes every product.
     """
 
     newton_cg_steps: int = 5
+    newton_cg_tolerance: float = 0.5
 
     def __post_init__(self) -> None:
         super().__post_init__()
         require_at_least(self, 1, "newton_cg_steps")
+        require_positive(self, "newton_cg_tolerance")
 
     def inner(self) -> InnerOptimiser:
-        return HessianFree(self.newton_cg_steps)
+        return HessianFree(self.newton_cg_steps, self.newton_cg_tolerance)
