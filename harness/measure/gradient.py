@@ -18,6 +18,7 @@ from harness.core.record import recording
 from harness.core.trees import Params
 from harness.core.work import Work, counting
 from harness.measure.bench import Bench
+from harness.measure.doubts import doubts
 from harness.measure.oracles import NoOracle, Truth, implicit, unrolled
 from harness.protocol import GradientSettings, Oracle, Reading, Samples
 from harness.training import Diverged, check_returned
@@ -81,6 +82,7 @@ def measure_gradient(bench: Bench) -> Iterator[Reading | Samples]:
         unit = "count" if name in COUNTED else "ratio"
         detail = f"mean over tasks; largest {records.maximum[name]:.4g}"
         yield Reading(0, name, records.mean(name), unit, detail=detail)
+    yield from doubts(records)
     columns = {metric: torch.cat(parts).tolist() for metric, parts in seen.values.items()}
     yield Samples("per_task", {"task": list(range(len(batch))), **columns})
 
