@@ -82,7 +82,7 @@ def test_accelerated_gradient_is_nesterovs_sequence_and_each_task_restarts_by_it
     phi = AcceleratedGradient(1.0).minimise(lambda k: tasks.support, theta, steps)["layer0.weight"]
     expected, restarts = zip(*(by_nesterov(t, tasks, theta, 1.0, steps) for t in range(3)), strict=True)
     torch.testing.assert_close(phi[:, 0], torch.stack(expected), rtol=1e-10, atol=1e-12)
-    assert steps < 40 or min(restarts) > 0
+    assert steps < 40 or len(set(restarts)) == 3  # 0, 1 and 2 of them
 
 
 @pytest.mark.parametrize("pair", PAIRS.values(), ids=list(PAIRS))
