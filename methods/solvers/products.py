@@ -51,10 +51,9 @@ def forward_over_reverse(objective: Objective, params: Params, v: Params) -> Par
                 objective.loss(duals).sum(), list(duals.values()), materialize_grads=True
             )
         except NotImplementedError as failure:
-            first = str(failure).partition("\n")[0].partition(" that does not support it")[0]
+            reason = str(failure).partition("\n")[0].rstrip(".")
             raise NotImplementedError(
-                f"torch cannot differentiate this model forwards ({first}): set "
-                "product = 'reverse-over-reverse'"
+                f"set product = 'reverse-over-reverse': torch cannot push this model forward ({reason})"
             ) from failure
         tangents = [forward_ad.unpack_dual(g).tangent for g in gradient]
     # No tangent: the entry does not depend on the parameters.
