@@ -41,7 +41,8 @@ def forward_over_reverse(objective: Objective, params: Params, v: Params) -> Par
     Raises NotImplementedError, with the remedy, for a model with an operator that torch cannot push forward.
     """
     count(hessian_products=1)
-    leaves = trees.leaves(params)
+    # Tasks that share a theta share its storage, which a dual number of theirs cannot.
+    leaves = trees.leaves(trees.combine(torch.Tensor.contiguous, params))
     # torch pushes batch norm's backward pass forward through TorchScript, of which it warns for its own sake.
     with forward_ad.dual_level(), torch.enable_grad(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", r"`torch\.jit\.", DeprecationWarning)

@@ -171,6 +171,18 @@ def test_a_tasks_result_does_not_depend_on_its_neighbours(name: str, settings: d
 
 
 @every_method
+def test_tasks_may_share_the_storage_of_their_theta(name: str, settings: dict[str, Any]) -> None:
+    """As the outer loop hands it over: views of one set of meta-parameters."""
+    tasks = smooth_conv4(2)
+    method = make(load(name), inner_steps=2, **settings)
+    one = trees.take_task(meta_parameters(method, tasks.model, 1), 0)
+    shared = trees.repeat_for_tasks({n: p[0] for n, p in one.items()}, 2)
+    apart = copy_of(shared)
+    for call in (lambda at: method.adapt(tasks.support, at), lambda at: method.meta_gradient(tasks, at)):
+        assert relative_error(call(shared), call(apart)) < 1e-10
+
+
+@every_method
 def test_executions_agree_on_the_meta_gradient(name: str, settings: dict[str, Any]) -> None:
     tasks = smooth_conv4(2)
     method = make(load(name), inner_steps=3, **settings)

@@ -4,7 +4,6 @@ from typing import Any
 import pytest
 import torch
 from problems import (
-    central_differences,
     executed,
     formula,
     gaussian,
@@ -19,7 +18,6 @@ from problems import (
 
 from harness.core import trees
 from harness.core.model import ModuleModel
-from harness.core.phases import current
 from harness.core.trees import Params
 from harness.workloads.linear_regression import normal_equations
 from methods.solvers.products import PRODUCTS, forward_over_reverse, reverse_over_reverse
