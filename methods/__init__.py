@@ -6,10 +6,14 @@ BUILT_IN = {
     "reptile": "methods.reptile:Reptile",
     "imaml-gd": "methods.imaml:ImamlGD",
     "imaml-hf": "methods.imaml:ImamlHF",
+}
+"""Name -> `module:class`, in the order in which they are listed; loaded on first use."""
+
+OVER_LIBRARIES = {
     "maml@learn2learn": "methods.peers.over_learn2learn:Learn2learnMAML",
     "fomaml@learn2learn": "methods.peers.over_learn2learn:Learn2learnFOMAML",
     "maml@higher": "methods.peers.over_higher:HigherMAML",
     "maml@torchopt": "methods.peers.over_torchopt:TorchoptMAML",
     "imaml@torchopt": "methods.peers.over_torchopt:TorchoptIMAML",
 }
-"""Name -> `module:class`, in the order in which they are listed; loaded on first use."""
+"""The same, of adapters that need another library to be there."""
