@@ -19,7 +19,9 @@ _HOME = {
     "SGD": "harness.core.outer",
     "Shots": "harness.core.episodes",
     "TaskBatch": "harness.core.episodes",
+    "TaskModule": "harness.core.model",
     "TaskObjectives": "harness.core.objective",
+    "load_library": "harness.core.libraries",
     "phase": "harness.core.phases",
     "record": "harness.core.record",
     "trees": "harness.core",
@@ -36,8 +38,10 @@ __all__ = [
     "Proximal",
     "Shots",
     "TaskBatch",
+    "TaskModule",
     "TaskObjectives",
     "__version__",
+    "load_library",
     "phase",
     "record",
     "trees",
@@ -46,7 +50,9 @@ __all__ = [
 if TYPE_CHECKING:
     from harness.core import trees
     from harness.core.episodes import Shots, TaskBatch
+    from harness.core.libraries import load_library
     from harness.core.method import Method
+    from harness.core.model import TaskModule
     from harness.core.objective import Objective, Proximal, TaskObjectives
     from harness.core.outer import SGD, Adam, Interpolate, Outer
     from harness.core.phases import phase

@@ -1,4 +1,4 @@
-"""The one exception that a user is meant to read."""
+"""The exceptions that a user is meant to read."""
 
 import difflib
 from collections.abc import Iterable
@@ -10,6 +10,10 @@ class UsageError(Exception):
 
 class NothingSelected(UsageError):
     """What was asked for is sound, but selects no work. Exit code 5."""
+
+
+class LibraryMissing(Exception):
+    """An adapter's library is absent, too old or broken: its points are skipped, with what to install."""
 
 
 def nearest(word: str, known: Iterable[str], otherwise: str = "known") -> str:

@@ -10,10 +10,11 @@ from typing import Any
 
 import methods
 from harness import workloads
-from harness.adapter_files import LibraryMissing, hash_files, is_own, load_file
+from harness.adapter_files import hash_files, is_own, load_file
+from harness.core.libraries import libraries_of, library_fault
 from harness.core.method import Method
 from harness.core.outer import RULES
-from harness.errors import UsageError, nearest
+from harness.errors import LibraryMissing, UsageError, nearest
 from harness.protocol import MethodSpec, ResolvedMethod, WorkloadSpec
 from harness.settings import build, merged, settings_of
 from harness.workloads.base import Workload
@@ -24,13 +25,14 @@ ENTRY_POINTS = "innerloop.methods"
 def method_names() -> dict[str, str]:
     """Known names -> `module:class`: built in first, then those that installed packages offer."""
     offered = {point.name: point.value for point in entry_points(group=ENTRY_POINTS)}
-    return methods.BUILT_IN | {name: home for name, home in offered.items() if name not in methods.BUILT_IN}
+    own = methods.BUILT_IN | methods.OVER_LIBRARIES
+    return own | {name: home for name, home in offered.items() if name not in own}
 
 
 def load_method(name: str, where: str) -> tuple[str, type[Method]]:
     """The bare name and the class of a method given by name or as `path/to/file.py:Class`.
 
-    Raises UsageError for what is no method, LibraryMissing if a library that it imports is absent.
+    Raises UsageError for what is no method, LibraryMissing if a library that it imports is absent or broken.
     """
     if is_path(name):
         return _load_path(name, where)
@@ -41,10 +43,14 @@ def load_method(name: str, where: str) -> tuple[str, type[Method]]:
     module, _, attribute = known[name].partition(":")
     try:
         cls = getattr(importlib.import_module(module), attribute)
-    except ModuleNotFoundError as failure:
-        if is_own(failure.name):
+    except LibraryMissing:
+        raise
+    except Exception as failure:
+        package = module.partition(".")[0]
+        said = library_fault(failure, lambda other: is_own(other) or other.partition(".")[0] == package)
+        if not said:
             raise
-        raise LibraryMissing(f"install '{failure.name}' to run {name}") from failure
+        raise LibraryMissing(f"{said} to run {name}") from failure
     return name, _checked(cls, name, where)
 
 
@@ -54,7 +60,9 @@ def resolve_method(spec: MethodSpec, inner_steps: int) -> ResolvedMethod:
         name, cls = load_method(spec.name, spec.where)
     except LibraryMissing as failure:
         return ResolvedMethod(spec, spec.name, spec.settings, source="", missing=str(failure))
-    return ResolvedMethod(spec, name, _settings(spec, cls, inner_steps), source_of(spec, cls))
+    files, libraries = _made_of(spec, cls)
+    settings = _settings(spec, cls, inner_steps)
+    return ResolvedMethod(spec, name, settings, hash_files(files, libraries), libraries=libraries)
 
 
 class Changed(Exception):
@@ -97,15 +105,25 @@ def workload_class(name: str) -> type[Workload]:
 
 
 def source_of(spec: MethodSpec, cls: type[Method]) -> str:
-    """Hash of the adapter's file, of those that its base classes come from, and of its modules beside it."""
+    """Hash of the adapter's file, of those that its base classes come from, of its modules beside it, and of
+    the versions of the libraries that they name."""
+    files, libraries = _made_of(spec, cls)
+    return hash_files(files, libraries)
+
+
+def _made_of(spec: MethodSpec, cls: type[Method]) -> tuple[set[Path], dict[str, str]]:
+    """The files, and the libraries with their versions, that make the adapter."""
     modules = {base.__module__ for base in cls.__mro__ if issubclass(base, Method)}
     files: set[Path] = set()
+    libraries: dict[str, str] = {}
     if is_path(spec.name):
         adapter = load_file(Path(spec.name.rpartition(":")[0]), spec.where)
         files.update(adapter.files)
+        libraries.update(adapter.libraries)
         modules -= adapter.names
     files.update(Path(str(sys.modules[module].__file__)) for module in modules)
-    return hash_files(files)
+    libraries.update(libraries_of(sys.modules[module] for module in modules))
+    return files, libraries
 
 
 def is_path(name: str) -> bool:
