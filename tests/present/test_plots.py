@@ -31,8 +31,9 @@ from harness.present.margin import spread
 from harness.present.palette import METHODS as PALETTE
 from harness.present.palette import looks
 from harness.present.plots import draw, measure_figure, overview_figure, summarise
-from harness.present.titles import finding, workload_in_words
+from harness.present.titles import finding
 from harness.present.trace import phase_spans, summarise_traces, trace_figure, where_memory_peaks
+from harness.present.words import workload_in_words
 from harness.store import Row
 
 
