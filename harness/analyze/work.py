@@ -57,7 +57,7 @@ def _reached(known: pd.DataFrame, target: str, error: float) -> dict[str, float]
     reached, above = known[from_here_on], known[~from_here_on]
     if reached.empty or reached.work.isna().all():
         return dict.fromkeys(("inner_steps", *WORK, "crossing", "inner_crossing"), float("nan"))
-    cheapest = reached.loc[reached.work.idxmin()]
+    cheapest = reached.sort_values("work", kind="stable").iloc[0]
     crossings = {"crossing": float("nan"), "inner_crossing": float("nan")}
     if len(above) and np.isfinite(above[target].iloc[-1]):
         pair = pd.concat([above.tail(1), reached.head(1)])
@@ -108,7 +108,7 @@ def orders(frame: pd.DataFrame, errors: Sequence[float] = TARGETS) -> list[Order
     conditioned = _conditioned(frame, reached)
     found = []
     keys = ["rest", "method", "method_label", "target", "error"]
-    for (_, method, label, target, error), line in conditioned.groupby(keys, sort=False):
+    for (_, method, label, target, _), line in conditioned.groupby(keys, sort=False):
         if line.kappa.nunique() < 2:
             continue
         found.append(
@@ -116,7 +116,7 @@ def orders(frame: pd.DataFrame, errors: Sequence[float] = TARGETS) -> list[Order
                 method=str(method),
                 method_label=str(label),
                 target=str(target),
-                error=float(error),
+                error=float(line.error.iloc[0]),
                 exponent=_slope(line.kappa, line.crossing),
                 inner_exponent=_slope(line.kappa, line.inner_crossing),
                 lowest=float(line.kappa.min()),

@@ -151,7 +151,9 @@ def _by_error(lines: pd.DataFrame, show: Callable[[Any], str]) -> Table:
     table = bare_table()
     table.add_column("error", overflow="fold", min_width=8)
     errors = [error for error in TARGETS if (lines.error == error).any()]
-    cells = {(line.method, line.method_label, line.error): show(line) for line in lines.itertuples()}
+    cells = {
+        (str(line.method), str(line.method_label), line.error): show(line) for line in lines.itertuples()
+    }
     for error in errors:
         column = [text for (_, _, at), text in cells.items() if at == error]
         width = max(len(word) for text in column for word in text.split(" + "))

@@ -25,15 +25,15 @@ def finding_of_gradient(name: str, points: pd.DataFrame) -> str:
         return exact
     error = "rel_error_unrolled" if name == "gradient-unrolled" else "rel_error_implicit"
     parts = [part for part in (_what_variants_leave(points, error), _closest(points, error)) if part]
-    return "; ".join(parts)
+    sentence = "; ".join(parts)
+    return "A" + sentence[1:] if sentence.startswith("at ") else sentence
 
 
 def _exact(points: pd.DataFrame) -> str:
     """Which methods are the derivative of phi_K, to rounding; empty where none is."""
-    worst = points.groupby(["method", "method_label"]).rel_error_unrolled.max()
-    ordered = sorted(worst.items(), key=lambda item: label_order(*item[0]))
-    exact = [(label, value) for (_, label), value in ordered if value <= EXACT]
-    others = [(label, value) for (_, label), value in ordered if value > EXACT]
+    worst = {key: float(curve.rel_error_unrolled.max()) for key, curve in _by_method(points)}
+    exact = [(label, value) for (_, label), value in worst.items() if value <= EXACT]
+    others = [(label, value) for (_, label), value in worst.items() if value > EXACT]
     if not exact:
         return ""
     names = listed([label for label, _ in exact]) if len(exact) <= 4 else f"{len(exact)} methods"
@@ -89,13 +89,13 @@ def _closest(points: pd.DataFrame, error: str) -> str:
 def _of_norms(points: pd.DataFrame) -> str:
     last = int(points.inner_steps.max())
     shares = {}
-    for key, curve in points.groupby(["method", "method_label"]):
+    for key, curve in _by_method(points):
         norms = curve.sort_values("inner_steps").meta_gradient_norm
         if len(norms) > 1 and norms.max() > 0:
             shares[key] = norms.iloc[-1] / norms.max()
     if not shares:
         return f"The norm of the meta-gradient at {last:,} inner steps"
-    gone = [key[1] for key in sorted(shares, key=lambda key: label_order(*key)) if shares[key] < VANISHED]
+    gone = [label for (_, label), share in shares.items() if share < VANISHED]
     if gone:
         return f"By {last:,} inner steps the meta-gradient has vanished for {listed(gone)}"
     least, most = (f"{100 * share:.0f}" for share in (min(shares.values()), max(shares.values())))
@@ -117,3 +117,12 @@ def _of_work(points: pd.DataFrame) -> str:
         "products"
     )
     return found if len(ordered) == 1 else f"{found}, {dear.method_label} {dear.work:,.0f}"
+
+
+def _by_method(points: pd.DataFrame) -> list[tuple[tuple[str, str], pd.DataFrame]]:
+    """Method and label with their points, in the palette's order."""
+    curves = {
+        (str(method), str(label)): part
+        for (method, label), part in points.groupby(["method", "method_label"])
+    }
+    return sorted(curves.items(), key=lambda item: label_order(*item[0]))

@@ -123,7 +123,7 @@ def _spare_look(base: str, taken: dict[str, int]) -> tuple[str, str]:
 def _shades(colour: str, marker: str, labels: list[str]) -> dict[str, Look]:
     found = {}
     in_words = len({NUMBER.sub("", label) for label in labels}) > 1  # of which light to dark says nothing
-    markers = [marker, *(spare for spare in SPARE_MARKERS if spare != marker)]
+    markers = [marker, *(other for other in PEER_MARKERS if other != marker)]
     for i, label in enumerate(labels):
         share = i / (len(labels) - 1)
 
