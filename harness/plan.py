@@ -1,13 +1,14 @@
 """From a resolved suite to its cells, each with a content-addressed id."""
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from harness import __version__
-from harness.protocol import Cell, Point, Resolved, ResolvedWorkload, TimeSettings, digest
+from harness.protocol import Cell, Point, Resolved, ResolvedMethod, ResolvedWorkload, TimeSettings, digest
+from harness.settings import format_settings, telling_apart
 from harness.suite import Suite
 
 
@@ -60,7 +61,7 @@ def make_plan(suite: Suite, resolved: Resolved, *, data_root: str | None, memory
     """
     resolved = replace(
         resolved,
-        methods=tuple({digest([m.name, m.settings, m.source]): m for m in resolved.methods}.values()),
+        methods=with_variants({digest([m.name, m.settings, m.source]): m for m in resolved.methods}.values()),
         workloads=tuple({w.label: w for w in resolved.workloads}.values()),
     )
     cells = tuple(_cells(suite, resolved, data_root, memory_budget))
@@ -73,6 +74,20 @@ def make_plan(suite: Suite, resolved: Resolved, *, data_root: str | None, memory
         "memory_budget": memory_budget,
     }
     return Plan(suite.name, digest(asked)[:8], cells, memory_budget)
+
+
+def with_variants(methods: Iterable[ResolvedMethod]) -> tuple[ResolvedMethod, ...]:
+    """Methods that share their name, told apart by the settings in which they differ."""
+    methods = tuple(methods)
+    named: dict[str, list[ResolvedMethod]] = {}
+    for method in methods:
+        named.setdefault(method.name, []).append(method)
+
+    def variant(method: ResolvedMethod) -> str:
+        names = telling_apart([other.settings for other in named[method.name]])
+        return format_settings({name: method.settings[name] for name in names if name in method.settings})
+
+    return tuple(replace(method, variant=variant(method)) for method in methods)
 
 
 def _cells(

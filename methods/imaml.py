@@ -12,7 +12,7 @@ from harness.core.record import record
 from harness.core.trees import Params
 from methods.solvers.cg import CG
 from methods.solvers.hessian_free import HessianFree
-from methods.solvers.inner import GradientDescent, InnerAdam, InnerOptimiser
+from methods.solvers.inner import AcceleratedGradient, GradientDescent, InnerAdam, InnerOptimiser
 
 
 class ImplicitMAML(Method):
@@ -63,12 +63,13 @@ class ImamlGD(ImplicitMAML):
     """iMAML with a first-order inner optimiser; gradient descent unless `optimiser` says otherwise.
 
     inner_lr: step size of the inner optimiser. Gradient descent needs inner_lr * (L + lam) < 2.
-    optimiser: "gradient-descent", "momentum", "nesterov" or "adam".
-    momentum: its factor, for the two that have one.
+    optimiser: "gradient-descent", "momentum" (heavy-ball), "nesterov" (with a constant momentum),
+        "accelerated" (Nesterov's own sequence of momenta, restarted where it overshoots) or "adam".
+    momentum: its factor, for the two that have a constant one.
     """
 
     inner_lr: float = 0.1
-    optimiser: Literal["gradient-descent", "momentum", "nesterov", "adam"] = "gradient-descent"
+    optimiser: Literal["gradient-descent", "momentum", "nesterov", "accelerated", "adam"] = "gradient-descent"
     momentum: float = 0.9
 
     def __post_init__(self) -> None:
@@ -82,6 +83,8 @@ class ImamlGD(ImplicitMAML):
                 return GradientDescent(self.inner_lr)
             case "adam":
                 return InnerAdam(self.inner_lr, beta1=0.9)
+            case "accelerated":
+                return AcceleratedGradient(self.inner_lr)
             case kind:
                 return GradientDescent(self.inner_lr, self.momentum, nesterov=kind == "nesterov")
 
@@ -90,13 +93,17 @@ class ImamlHF(ImplicitMAML):
     """iMAML with the Hessian-free inner optimiser: inner steps are Newton steps.
 
     newton_cg_steps: Hessian products for each search direction, at most (5 in the paper).
+    newton_cg_tolerance: relative residual at which a direction is good enough; early ones may be rougher than
+        late ones, min(newton_cg_tolerance, sqrt||g||). A small value takes every product.
     """
 
     newton_cg_steps: int = 5
+    newton_cg_tolerance: float = 0.5
 
     def __post_init__(self) -> None:
         super().__post_init__()
         require_at_least(self, 1, "newton_cg_steps")
+        require_positive(self, "newton_cg_tolerance")
 
     def inner(self) -> InnerOptimiser:
-        return HessianFree(self.newton_cg_steps)
+        return HessianFree(self.newton_cg_steps, self.newton_cg_tolerance)

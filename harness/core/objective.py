@@ -9,12 +9,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from harness.core import graph as graphs
 from harness.core import trees
 from harness.core.episodes import Shots, TaskBatch
 from harness.core.model import Model
 from harness.core.phases import Phase, phase
 from harness.core.seeds import generator
 from harness.core.trees import Params
+from harness.core.work import count
 
 Execution = Literal["vectorized", "loop"]
 LossFunction = Callable[[Tensor, Tensor], Tensor]
@@ -50,6 +52,7 @@ class HessianProduct:
 
     def __call__(self, v: Params) -> Params:
         """H v of every task; H is symmetric, so this is one backward pass through the gradient's graph."""
+        count(hessian_products=1)
         names = list(self._leaves)
         # A gradient entry that depends on no parameter has no graph, and its rows of H are zero.
         curved = [n for n in names if self._graph[n].requires_grad]
@@ -61,6 +64,7 @@ class HessianProduct:
                 [self._leaves[n] for n in names],
                 [v[n] for n in curved],
                 retain_graph=True,
+                create_graph=graphs.is_kept(),
                 materialize_grads=True,
             )
         return dict(zip(names, products, strict=True))
@@ -95,6 +99,10 @@ class Objective:
 
     def loss(self, params: Params) -> Tensor:
         """Loss of every task [T], differentiable in `params` [T, ...]."""
+        if torch.is_grad_enabled():
+            count(gradients=1)  # for a loss with a graph is differentiated, by `gradient` or by its caller
+        else:
+            count(losses=1)
         with phase(self.phase):
             return self.loss_function(self._outputs(params), self.shots.targets)
 
@@ -105,27 +113,15 @@ class Objective:
         differentiated again and stays connected to `params`; without, `params` are taken as values.
         Raises ValueError for a `wrt` that is not a tuple of their names.
         """
-        names = tuple(params) if wrt is None else wrt
-        if not isinstance(names, tuple | list) or any(name not in params for name in names):
-            raise ValueError(
-                f"wrt takes names of parameters, such as {tuple(params)[:2]}; to differentiate by other "
-                "tensors take torch.autograd.grad(objective.loss(params).sum(), tensors)"
-            )
+        graph = graph or graphs.is_kept()
         if graph:
-            at = {n: p if p.requires_grad else p.detach().requires_grad_() for n, p in params.items()}
-        else:
-            at = {n: p.detach().requires_grad_(n in names) for n, p in params.items()}
-        with torch.enable_grad(), phase(self.phase):
-            total = self.loss(at).sum()
-            gradients = torch.autograd.grad(
-                total, [at[n] for n in names], create_graph=graph, materialize_grads=True
-            )
-        return dict(zip(names, gradients, strict=True))
+            count(hessian_products=1)  # what the backward pass through this gradient will be
+        return self._gradient(params, wrt, graph)
 
     def hessian(self, params: Params) -> HessianProduct:
         """v -> H v at `params`; keeps one gradient graph alive while it is held."""
         leaves = trees.leaves(params)
-        return HessianProduct(self.gradient(leaves, graph=True), leaves, self.phase)
+        return HessianProduct(self._gradient(leaves, None, graph=True), leaves, self.phase)
 
     def minibatch(self, step: int, size: int) -> "Objective":
         """The losses on `size` shots of each task (all, if there are fewer): consecutive slices of reshuffled
@@ -144,6 +140,24 @@ class Objective:
             ]
         )[:, first % n : first % n + size]
         return replace(self, shots=self.shots.take(torch.from_numpy(index).to(self.shots.inputs.device)))
+
+    def _gradient(self, params: Params, wrt: tuple[str, ...] | None, graph: bool) -> Params:
+        names = tuple(params) if wrt is None else wrt
+        if not isinstance(names, tuple | list) or any(name not in params for name in names):
+            raise ValueError(
+                f"wrt takes names of parameters, such as {tuple(params)[:2]}; to differentiate by other "
+                "tensors take torch.autograd.grad(objective.loss(params).sum(), tensors)"
+            )
+        if graph:
+            at = {n: p if p.requires_grad else p.detach().requires_grad_() for n, p in params.items()}
+        else:
+            at = {n: p.detach().requires_grad_(n in names) for n, p in params.items()}
+        with torch.enable_grad(), phase(self.phase):
+            total = self.loss(at).sum()
+            gradients = torch.autograd.grad(
+                total, [at[n] for n in names], create_graph=graph, materialize_grads=True
+            )
+        return dict(zip(names, gradients, strict=True))
 
     def _outputs(self, params: Params) -> Tensor:
         reference = None if self.reference is None else self.reference.inputs

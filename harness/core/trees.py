@@ -5,17 +5,21 @@ from collections.abc import Callable, Iterable
 import torch
 from torch import Tensor
 
+from harness.core import graph
+
 Params = dict[str, Tensor]
 
 
 def leaves(params: Params) -> Params:
     """The same values as leaves of a new graph: nothing before them is differentiated or kept alive."""
+    if graph.is_kept():
+        return {name: p if p.requires_grad else p.detach().requires_grad_() for name, p in params.items()}
     return {name: p.detach().requires_grad_() for name, p in params.items()}
 
 
 def detach(params: Params) -> Params:
     """The same values without a graph."""
-    return {name: p.detach() for name, p in params.items()}
+    return dict(params) if graph.is_kept() else {name: p.detach() for name, p in params.items()}
 
 
 def subset(params: Params, names: Iterable[str]) -> Params:
@@ -57,6 +61,17 @@ def norm(x: Params) -> Tensor:
 def select(mask: Tensor, x: Params, y: Params) -> Params:
     """For every task `x` where `mask` [T] holds, else `y`."""
     return {name: torch.where(per_task(mask, x[name]), x[name], y[name]) for name in x}
+
+
+def flatten(params: Params) -> Tensor:
+    """Every task's parameters as one vector [T, P], in the order of the names."""
+    return torch.cat([p.reshape(len(p), -1) for p in params.values()], 1)
+
+
+def unflatten(vectors: Tensor, like: Params) -> Params:
+    """The inverse of `flatten`: `vectors` [T, P] with the names and shapes of `like`."""
+    parts = vectors.split([p[0].numel() for p in like.values()], 1)
+    return {name: part.reshape(p.shape) for part, (name, p) in zip(parts, like.items(), strict=True)}
 
 
 def per_task(values: Tensor, like: Tensor) -> Tensor:

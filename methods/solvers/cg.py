@@ -55,12 +55,18 @@ class CG:
             matvecs = matvecs + active
             curved = curved | (active & (pap <= 0))
             active = active & ~(pap <= 0)  # a product that is not finite is let through, to be seen in x
-            alpha = torch.where(active, rr / pap, torch.zeros_like(rr))
+            # Zero over one where a task is finished: a quotient that nobody takes must not be NaN, for its
+            # derivative would be.
+            alpha = torch.where(active, rr, torch.zeros_like(rr)) / torch.where(
+                active, pap, torch.ones_like(pap)
+            )
             x = trees.axpy(alpha, p, x)
             r = trees.axpy(-alpha, ap, r)
             previous, rr = rr, trees.dot(r, r)
             active = active & (rr > bound)
-            beta = torch.where(active, rr / previous, torch.zeros_like(rr))
+            beta = torch.where(active, rr, torch.zeros_like(rr)) / torch.where(
+                active, previous, torch.ones_like(previous)
+            )
             p = trees.axpy(beta, p, r)
         residual = (rr / bb.clamp_min(torch.finfo(bb.dtype).tiny)).sqrt()
         return Solution(x, residual, matvecs, curved)

@@ -24,12 +24,13 @@ GRADIENT_TOLERANCE = 1e-9  # ||g|| under which a task is solved, relative to 1 +
 class HessianFree:
     """`steps` Newton steps, each with at most `cg_steps` products with the Hessian.
 
-    The direction solves H d = -g by CG to the forcing tolerance min(1/2, sqrt||g||); where the first CG
+    The direction solves H d = -g by CG to the forcing tolerance min(`forcing`, sqrt||g||); where the first CG
     direction has non-positive curvature it is steepest descent. Each task has its own step size, and stops
     on its own: at a vanishing gradient, or where no tried step decreases its loss.
     """
 
     cg_steps: int = 5
+    forcing: float = 0.5
 
     def minimise(self, objective: StepObjective, start: Params, steps: int) -> Params:
         phi = trees.detach(start)
@@ -54,7 +55,7 @@ class HessianFree:
     def direction(self, hessian: Curvature, g: Params, size: Tensor) -> Params:
         """A descent direction of every task."""
         down = trees.scale(-1.0, g)
-        forcing = size.sqrt().clamp_max(0.5)
+        forcing = size.sqrt().clamp_max(self.forcing)
         newton = CG(self.cg_steps).solve(hessian, down, tolerance=forcing)
         record("newton_negative_curvature", newton.negative_curvature)
         stuck = newton.negative_curvature & (newton.matvecs <= 1)
@@ -66,21 +67,22 @@ def armijo(smooth: Smooth, phi: Params, d: Params, slope: Tensor, active: Tensor
 
     `slope` [T] is g'd. Returns the parameters and which tasks moved [T].
     """
-    with torch.no_grad():
+    with torch.no_grad():  # of the losses alone: the step taken is a function of phi and d
         before = smooth.loss(phi)
-        step = torch.ones_like(slope)
-        waiting = active
-        trials = torch.zeros_like(slope)
-        best = phi
-        for _ in range(1 + BACKTRACKS):
-            trial = trees.axpy(step, d, phi)
+    step = torch.ones_like(slope)
+    waiting = active
+    trials = torch.zeros_like(slope)
+    best = phi
+    for _ in range(1 + BACKTRACKS):
+        trial = trees.axpy(step, d, phi)
+        with torch.no_grad():
             after = smooth.loss(trial)
-            enough = torch.isfinite(after) & (after <= before + SUFFICIENT_DECREASE * step * slope)
-            trials = trials + waiting
-            best = trees.select(waiting & enough, trial, best)
-            waiting = waiting & ~enough
-            if all_finished(waiting):
-                break
-            step = torch.where(waiting, 0.5 * step, step)
+        enough = torch.isfinite(after) & (after <= before + SUFFICIENT_DECREASE * step * slope.detach())
+        trials = trials + waiting
+        best = trees.select(waiting & enough, trial, best)
+        waiting = waiting & ~enough
+        if all_finished(waiting):
+            break
+        step = torch.where(waiting, 0.5 * step, step)
     record("line_search_trials", trials)
     return best, active & ~waiting

@@ -37,7 +37,7 @@ EXECUTIONS: tuple[Execution, ...] = ("loop", "vectorized")
 SETTINGS: dict[str, dict[str, Any]] = {"maml": {"lam": 0.5}, "reptile": {"batch_size": 4}}
 VARIANTS: list[tuple[str, dict[str, Any]]] = [(name, {}) for name in BUILT_IN]
 VARIANTS += [(name, SETTINGS[name]) for name in SETTINGS]
-VARIANTS += [("imaml-gd", {"optimiser": kind}) for kind in ("momentum", "nesterov", "adam")]
+VARIANTS += [("imaml-gd", {"optimiser": kind}) for kind in ("momentum", "nesterov", "accelerated", "adam")]
 VARIANTS += [("reptile", {"optimiser": "adam"})]
 
 every_method = pytest.mark.parametrize(
