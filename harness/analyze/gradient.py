@@ -18,7 +18,7 @@ COUNTS = ("solver_matvecs", "gradient_evaluations", "hessian_products")
 ENDS = (*ERRORS, "meta_gradient_norm")  # those that are drawn, with their spread over seeds
 
 STANDS_STILL = 0.1  # of the decades by which the inner residual falls meanwhile
-UNCHANGED = 0.01  # of an error whose inner residual is unknown
+UNCHANGED = 0.1  # of an error, where the inner residual is unknown or has come to its end
 ROUNDING = 1e-13  # relative: a float64 sum over some hundred steps
 
 
@@ -61,6 +61,8 @@ def geometric_mean(values: pd.Series) -> float:
     """NaN of nothing, 0 where any value is."""
     if (values == 0).any():
         return 0.0
+    if values.nunique() == 1:  # to the last bit: it may be held against a threshold
+        return float(values.iloc[0])
     return float(np.exp(np.log(values.to_numpy(float)).mean())) if len(values) else float("nan")
 
 

@@ -17,6 +17,7 @@ from harness.frame import split_workload
 TARGETS = (1e-1, 1e-2, 1e-4, 1e-6, 1e-8)
 CONDITIONED = "linear-regression"  # its setting `condition` is that of the support loss's Hessian
 WORK = ("gradient_evaluations", "hessian_products", "work")
+SPAN = 5.0  # of condition numbers, largest to smallest, below which a slope says nothing
 COLUMNS = [*POINT[:3], "target", "error", "inner_steps", *WORK, "crossing", "inner_crossing"]
 
 
@@ -101,15 +102,15 @@ def orders(frame: pd.DataFrame, errors: Sequence[float] = TARGETS) -> list[Order
 
     Over the workloads `linear-regression` that differ in `condition` alone. kappa is that of
     G = L + lam/2 ||.||^2: (1 + lam) / (1/condition + lam), since L's Hessian has its eigenvalues in
-    [1/condition, 1].
-    The work is `crossing`: the grid of inner steps would blur the slope. Only where two of them are known.
+    [1/condition, 1]. The work is `crossing`, for the grid of inner steps would blur the slope. Only where it
+    is known over the `SPAN`.
     """
     reached = work_to_reach(frame, errors).dropna(subset="crossing")
     conditioned = _conditioned(frame, reached)
     found = []
     keys = ["rest", "method", "method_label", "target", "error"]
     for (_, method, label, target, _), line in conditioned.groupby(keys, sort=False):
-        if line.kappa.nunique() < 2:
+        if line.kappa.max() < SPAN * line.kappa.min():
             continue
         found.append(
             Order(

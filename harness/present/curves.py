@@ -28,7 +28,8 @@ class Curves:
     ylabel: str
     points: pd.DataFrame
     by_steps: bool = True  # inner steps along the axis, each of which is named there
-    is_error: bool = False
+    is_error: bool = False  # on a logarithmic axis, whatever the values
+    in_powers: bool = False  # an axis of many decades is named in powers of ten
     bounded: bool = False  # accuracy in percent: from 0, with the chance level
     even_steps: bool = False  # inner steps on a linear axis, where growth by the step is a straight line
     dodged: bool = False  # methods side by side, where their intervals would hide each other
@@ -131,6 +132,7 @@ def curves_of(name: str, summary: pd.DataFrame) -> list[Curves]:
                 points=points,
                 by_steps=picture.across == "inner_steps",
                 is_error=picture.is_error,
+                in_powers=picture.measure == "gradient",
                 bounded=name == "accuracy" and not loss,
                 dodged=name == "accuracy",
                 even_steps=name == "memory",

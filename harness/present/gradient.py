@@ -101,29 +101,34 @@ def _reading(value: Any, metric: str) -> str:
     if pd.isna(value):
         return NONE
     if metric in COUNTS:
-        return f"{value:,.4g}"
+        return _count(value)
     if metric.startswith("cosine"):
         return error_in_words(max(0.0, 1 - value))
     return error_in_words(value)
 
 
+def _count(value: float) -> str:
+    """A mean over tasks may have a fraction."""
+    return f"{value:,.0f}" if value == round(value) or value >= 100 else f"{value:.1f}"
+
+
 def _work(reached: pd.DataFrame) -> RenderableType:
+    # Errors against two truths do not belong side by side: an unrolled method has the second by definition.
+    implicit = reached[reached.target == "rel_error_implicit"]
+
     def cell(line: Any) -> str:
         if pd.isna(line.work):
             return NONE
-        parts = [line.gradient_evaluations, line.hessian_products]
-        return " + ".join(f"{part:,.4g}" for part in parts if part or part is parts[0])
+        products = f" + {_count(line.hessian_products)}" if line.hessian_products else ""
+        return _count(line.gradient_evaluations) + products
 
     notes = [
         "Gradient evaluations + Hessian products of a task, at the cheapest measured inner steps from which "
         f"on the error stays so small; {NONE}: never."
     ]
-    if (reached.target == "rel_error_unrolled").any():
-        others = reached[reached.target == "rel_error_unrolled"].method_label.unique()
-        notes.append(
-            f"Of {', '.join(others)}, which has no lambda: the error against the derivative of phi_K."
-        )
-    return section("Work to reach an error", _by_error(reached, cell), notes)
+    against = "the exact implicit meta-gradient" if len(implicit) else "the derivative of phi_K"
+    notes.append(f"Errors are those against {against}.")
+    return section("Work to reach an error", _by_error(implicit if len(implicit) else reached, cell), notes)
 
 
 def _growth(found: list[Order]) -> RenderableType:

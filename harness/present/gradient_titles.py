@@ -6,7 +6,7 @@ import pandas as pd
 from harness.analyze.gradient import error_in_words
 from harness.analyze.work import TARGETS, work_in
 from harness.frame import split_workload
-from harness.present.palette import label_order
+from harness.present.palette import NEWTON_METHODS, label_order
 from harness.present.words import NBSP, listed
 
 EXACT = 1e-9  # relative: an unrolled method that is further off computes another thing
@@ -37,7 +37,9 @@ def _exact(points: pd.DataFrame) -> str:
     if not exact:
         return ""
     names = listed([label for label, _ in exact]) if len(exact) <= 4 else f"{len(exact)} methods"
-    what = f"{names} {'is' if len(exact) == 1 else 'are'} exact to {error_in_words(max(v for _, v in exact))}"
+    worst_of_exact = max(value for _, value in exact)
+    to = f"to {error_in_words(worst_of_exact)}" if worst_of_exact else "to the last bit"
+    what = f"{names} {'is' if len(exact) == 1 else 'are'} exact {to}"
     if not others:
         return f"{'All ' if len(exact) > 4 else ''}{what}"
     label, value = max(others, key=lambda other: other[1])
@@ -68,14 +70,21 @@ def _what_variants_leave(points: pd.DataFrame, error: str) -> str:
 
 
 def _closest(points: pd.DataFrame, error: str) -> str:
-    """The closest method and the closest of another algorithm, halfway along the axis."""
+    """The closest method and the closest of another algorithm, halfway along the axis.
+
+    Newton steps are no steps of the same kind: methods that take them are compared among themselves only.
+    """
+    newton = points.method.isin(NEWTON_METHODS)
+    points = points if newton.all() else points[~newton]
     methods = points.groupby("inner_steps").method_label.nunique()
     shared = methods.index[methods == methods.max()]
     steps = int(shared[np.abs(np.log(shared) - np.log(shared.to_numpy(float)).mean()).argmin()])
     at = points[points.inner_steps == steps].sort_values(error, kind="stable")
-    best = at.iloc[0]
+    last = points.sort_values("inner_steps").groupby("method_label")[error].last()
+    tied = at[at[error] <= CLOSE * at[error].iloc[0]]  # of these the one that comes closest in the end
+    best = tied.loc[tied.method_label.map(last).sort_values(kind="stable").index[0]]
     others = at[at.method.str.partition("@")[0] != best.method.partition("@")[0]]
-    others = others if len(others) else at.iloc[1:]
+    others = others if len(others) else at[at.method_label != best.method_label]
     where = f"at {steps:,} inner step{'' if steps == 1 else 's'}"
     if others.empty:
         return f"{best.method_label} has an error of {error_in_words(best[error])} {where}"
@@ -96,11 +105,15 @@ def _of_norms(points: pd.DataFrame) -> str:
     if not shares:
         return f"The norm of the meta-gradient at {last:,} inner steps"
     gone = [label for (_, label), share in shares.items() if share < VANISHED]
+    kept = [share for share in shares.values() if share >= VANISHED]
+    if not kept:
+        return f"By {last:,} inner steps every meta-gradient has vanished"
+    least, most = (f"{100 * share:.0f}" for share in (min(kept), max(kept)))
+    share = f"{least}{NBSP}%" if least == most else f"{least} to {most}{NBSP}%"
     if gone:
-        return f"By {last:,} inner steps the meta-gradient has vanished for {listed(gone)}"
-    least, most = (f"{100 * share:.0f}" for share in (min(shares.values()), max(shares.values())))
-    kept = f"{least}{NBSP}%" if least == most else f"{least} to {most}{NBSP}%"
-    return f"No meta-gradient vanishes: at {last:,} inner steps its norm is {kept} of its largest"
+        others = f"the norm of the others is {share} of its largest"
+        return f"By {last:,} inner steps the meta-gradient has vanished for {listed(gone)}; {others}"
+    return f"No meta-gradient vanishes: at {last:,} inner steps its norm is {share} of its largest"
 
 
 def _of_work(points: pd.DataFrame) -> str:
@@ -112,11 +125,9 @@ def _of_work(points: pd.DataFrame) -> str:
     error = (methods[methods > 1] if (methods > 1).any() else methods).index.min()
     ordered = reached[reached.error == error].sort_values("work", kind="stable")
     cheap, dear = ordered.iloc[0], ordered.iloc[-1]
-    found = (
-        f"An error of {error_in_words(error, 1)} takes {cheap.method_label} {cheap.work:,.0f} gradients and "
-        "products"
-    )
-    return found if len(ordered) == 1 else f"{found}, {dear.method_label} {dear.work:,.0f}"
+    takes = f"takes {cheap.method_label}{NBSP}{cheap.work:,.0f} gradients and products"
+    found = f"An error of {error_in_words(error, 1)} {takes}"
+    return found if len(ordered) == 1 else f"{found}, {dear.method_label}{NBSP}{dear.work:,.0f}"
 
 
 def _by_method(points: pd.DataFrame) -> list[tuple[tuple[str, str], pd.DataFrame]]:

@@ -33,8 +33,9 @@ LINE_STYLES: tuple[Any, ...] = ("-", (0, (5, 1.6)), (0, (1.2, 1.4)), (0, (5, 1.5
 GREY = "#6E6E6E"
 INK = "#222222"
 
-# CIE lightness of the variants of one method, from first to last: any colour blindness leaves it.
-LIGHTEST, DARKEST = 70.0, 24.0
+# CIE lightness of the variants of one method: any colour blindness leaves it. Around the middle, from first
+# to last: the more there are, the farther apart the ends.
+MIDDLE, FARTHEST = 47.0, 23.0
 # A family's lines may coincide: those drawn later are thinner and smaller, so that the earlier ones show.
 FAMILY_WIDTHS = (3.2, 1.3)
 FAMILY_SIZES = (7.5, 4.5)
@@ -123,6 +124,7 @@ def _spare_look(base: str, taken: dict[str, int]) -> tuple[str, str]:
 def _shades(colour: str, marker: str, labels: list[str]) -> dict[str, Look]:
     found = {}
     in_words = len({NUMBER.sub("", label) for label in labels}) > 1  # of which light to dark says nothing
+    reach = min(FARTHEST, 4.0 + 5.0 * len(labels))
     markers = [marker, *(other for other in PEER_MARKERS if other != marker)]
     for i, label in enumerate(labels):
         share = i / (len(labels) - 1)
@@ -130,9 +132,10 @@ def _shades(colour: str, marker: str, labels: list[str]) -> dict[str, Look]:
         def between(ends: tuple[float, float], share: float = share) -> float:
             return ends[0] + share * (ends[1] - ends[0])
 
-        shade = with_lightness(colour, between((LIGHTEST, DARKEST)))
+        shade = with_lightness(colour, between((MIDDLE + reach, MIDDLE - reach)))
         shape = markers[i % len(markers)] if in_words else marker
-        found[label] = Look(shade, shape, size=between(FAMILY_SIZES), width=between(FAMILY_WIDTHS))
+        size = Look.size if in_words else between(FAMILY_SIZES)
+        found[label] = Look(shade, shape, size=size, width=between(FAMILY_WIDTHS))
     return found
 
 

@@ -101,6 +101,7 @@ def _name_each(ax: Axes, steps: list[float], place: Callable[[float], float]) ->
 
 def _set_heights(ax: Axes, curves: Curves) -> bool:
     """The scale of values. Returns whether it is logarithmic."""
+    ax.set_autoscaley_on(False)  # limits are set by hand, and matplotlib's own warn of values like 1e-16
     ax.set_ylabel(curves.ylabel)
     values = [*curves.points.value.dropna(), *curves.budgets()]
     apart = bool(values) and min(values) > 0 and max(values) / min(values) > LOG_FROM
@@ -112,7 +113,7 @@ def _set_heights(ax: Axes, curves: Curves) -> bool:
         ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if decades < 2.5 else (1,)))
         ax.yaxis.set_minor_formatter(NullFormatter())
         ax.set_ylabel(f"{curves.ylabel}, log scale")
-        if curves.is_error and decades >= 2.5:
+        if curves.in_powers and decades >= 2.5:
             show = _power_of_ten
     ax.yaxis.set_major_formatter(FuncFormatter(show))
     ax.grid(axis="y", color="#E6E6E6", linewidth=0.6)
