@@ -30,7 +30,7 @@ def finding_of_gradient(name: str, points: pd.DataFrame) -> str:
 
 
 def _exact(points: pd.DataFrame) -> str:
-    """Which methods are the derivative of phi_K, to rounding; empty where none is."""
+    """Which methods compute the derivative of phi_K, to rounding; empty where none does."""
     worst = {key: float(curve.rel_error_unrolled.max()) for key, curve in _by_method(points)}
     exact = [(label, value) for (_, label), value in worst.items() if value <= EXACT]
     others = [(label, value) for (_, label), value in worst.items() if value > EXACT]
@@ -39,11 +39,11 @@ def _exact(points: pd.DataFrame) -> str:
     names = listed([label for label, _ in exact]) if len(exact) <= 4 else f"{len(exact)} methods"
     worst_of_exact = max(value for _, value in exact)
     to = f"to {error_in_words(worst_of_exact)}" if worst_of_exact else "to the last bit"
-    what = f"{names} {'is' if len(exact) == 1 else 'are'} exact {to}"
+    what = f"{names} equal{'s' if len(exact) == 1 else ''} the derivative of phi_K {to}"
     if not others:
         return f"{'All ' if len(exact) > 4 else ''}{what}"
     label, value = max(others, key=lambda other: other[1])
-    off = f"{label} is off by up to {error_in_words(value)}"
+    off = f"{label} is off by up to{NBSP}{error_in_words(value)}"
     return f"{what}; {off}" if len(others) == 1 else f"{what}; of {len(others)} others, {off}"
 
 
