@@ -43,6 +43,13 @@ def random_like(params: Params, seed: int) -> Params:
     return {name: gaussian(seed + i, *p.shape) for i, (name, p) in enumerate(params.items())}
 
 
+def meta_parameters(method: Method, model: Model, tasks: int) -> Params:
+    """What `method` meta-learns of `model`: `parameters`, and its own beside them, equal for all tasks."""
+    theta = parameters(model, tasks)
+    own = method.meta_parameters({name: p.double() for name, p in model.initial(0).items()})
+    return theta | {name: p.repeat(tasks, *(1,) * p.dim()) for name, p in own.items() if name not in theta}
+
+
 def copy_of(params: Params) -> Params:
     return {name: p.clone() for name, p in params.items()}
 
