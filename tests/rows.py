@@ -99,6 +99,105 @@ def time_cell(block: int, points: Iterable[tuple[str, int]], *, rounds: int = 9,
     return rows
 
 
+def regression(condition: float, dimension: int = 20) -> str:
+    return f"linear-regression[condition={condition},dimension={dimension},noise=0.1,queries=40,shots=40]"
+
+
+LAM = 0.001
+SOLVER_FLOORS = {2: 3e-2, 5: 4e-4, 10: 2e-8, 20: 3e-15}
+"""What this many CG steps leave of the error of iMAML, at the condition number 10."""
+
+
+def inner_kappa(condition: float, lam: float = LAM) -> float:
+    return (1 + lam) / (1 / condition + lam)
+
+
+def gradient_cell(method: str, steps: int, seed: int = 0, **changes: Any) -> list[Row]:
+    """One point; `values` in `changes` are its metrics. A metric that is None is a row `skipped`."""
+    values = changes.pop("values")
+    cell = {
+        "cell_id": "-".join(map(str, ("gradient", method, steps, seed, *changes.values()))),
+        "method": method,
+        "measure": "gradient",
+        "unit": "ratio",
+        "inner_steps": steps,
+        "seed": seed,
+    }
+    return [
+        row(
+            **cell
+            | changes
+            | {"metric": metric, "value": value, "status": "skipped" if value is None else "ok"}
+        )
+        for metric, value in values.items()
+    ]
+
+
+def imaml_point(rate: float, cg: int, steps: int, seed: int = 0, **changes: Any) -> list[Row]:
+    """The inner loop's part falls as (1 - rate)^steps, the solver's is a floor: both add up."""
+    truncation = float((1 - rate) ** steps) * (1 + 0.1 * seed)
+    values = {
+        "rel_error_implicit": max(truncation, 1e-16) + SOLVER_FLOORS[cg],
+        "cosine_implicit": 1 - 0.5 * (truncation + SOLVER_FLOORS[cg]) ** 2,
+        "inner_residual": max(truncation, 1e-17),
+        "solver_residual": 2 * SOLVER_FLOORS[cg],
+        "solver_matvecs": float(cg),
+        "meta_gradient_norm": 0.8 + 0.4 * truncation,
+        "gradient_evaluations": steps + 1.0,
+        "hessian_products": float(cg),
+    }
+    settings = {"settings": {"cg_steps": cg, "inner_lr": 0.5, "lam": LAM}}
+    return gradient_cell("imaml-gd", steps, seed, **{"values": values} | settings | changes)
+
+
+def maml_point(rate: float, steps: int, seed: int = 0, **changes: Any) -> list[Row]:
+    """Falls at the same rate, from twice the height; it is the unrolled derivative, to rounding."""
+    truncation = float((1 - rate) ** steps) * (1 + 0.1 * seed)
+    values = {
+        "rel_error_implicit": 2 * truncation * steps + 1e-16,
+        "cosine_implicit": 1 - 0.5 * truncation**2,
+        "rel_error_unrolled": 2e-16,
+        "cosine_unrolled": 1.0,
+        "inner_residual": max(truncation, 1e-17),
+        "meta_gradient_norm": 0.8 + 0.4 * truncation,
+        "gradient_evaluations": steps + 1.0,
+        "hessian_products": float(steps),
+    }
+    settings = {"settings": {"inner_lr": 0.5, "lam": LAM}}
+    return gradient_cell("maml", steps, seed, **{"values": values} | settings | changes)
+
+
+def meta_gradient_run(seeds: int = 1) -> list[list[Row]]:
+    """Figure 2 a: iMAML with 2, 5, 10 and 20 CG steps and MAML, at two condition numbers."""
+    cells = []
+    for condition in (10.0, 100.0):
+        place = {"workload": regression(condition)}
+        rate = 1.5 / inner_kappa(condition)
+        for steps in (1, 2, 4, 8, 16, 32, 64, 128, 256, 512):
+            for seed in range(seeds):
+                cells += [imaml_point(rate, cg, steps, seed, **place) for cg in SOLVER_FLOORS]
+                cells.append(maml_point(rate, steps, seed, **place))
+    return cells
+
+
+RATES = {"gradient-descent": (1.0, 1.0), "accelerated": (0.5, 1.5), "adam": (1.2, 2.0)}
+"""Of each inner optimiser: its error falls as exp(-steps / (factor * kappa^exponent))."""
+
+
+def optimisers_run(
+    steps: Iterable[int] = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024), cg: int = 20
+) -> list[list[Row]]:
+    """Table 1: inner optimisers at three condition numbers, with as many products in every solve."""
+    cells = []
+    for condition in (10.0, 100.0, 1000.0):
+        for optimiser, (exponent, factor) in RATES.items():
+            rate = 1 - np.exp(-1 / (factor * inner_kappa(condition) ** exponent))
+            settings = {"cg_steps": cg, "inner_lr": 0.5, "lam": LAM, "optimiser": optimiser}
+            place = {"workload": regression(condition), "settings": settings}
+            cells += [imaml_point(rate, cg, k, **place) for k in steps]
+    return cells
+
+
 def whole_run(*, budget_mib: float = 400.0, seeds: int = 3, **changes: Any) -> list[list[Row]]:
     """The cells of a run of all measures: maml runs out of memory at 16 steps, diverges at 32."""
     grid = [(method, steps) for method in METHODS for steps in (1, 2, 4, 8, 16)]

@@ -37,7 +37,7 @@ def accuracy_summary(frame: pd.DataFrame) -> pd.DataFrame:
     `gain` is the distance from the untrained start, positive where training helped.
     """
     records = []
-    for point, rows in _points(frame, "accuracy"):
+    for point, rows in points_of(frame, "accuracy"):
         metric = "loss" if (rows.metric == "loss").any() else "accuracy"
         mean, interval = _over_seeds(rows, metric)
         untrained, untrained_interval = _over_seeds(rows, f"untrained_{metric}")
@@ -61,11 +61,11 @@ def accuracy_summary(frame: pd.DataFrame) -> pd.DataFrame:
             "gain": gain,
             "seeds": interval.count,
         }
-        records.append(point | record | _fate(rows, metric))
+        records.append(point | record | fate_of(rows, metric))
     columns = (
         "metric mean low high interval_kind tasks_ci95 seeds_ci95 untrained untrained_low untrained_high"
     )
-    return _tidy(records, f"{columns} neighbour neighbour_ci95 gain seeds")
+    return tidy(records, f"{columns} neighbour neighbour_ci95 gain seeds")
 
 
 def memory_summary(frame: pd.DataFrame) -> pd.DataFrame:
@@ -75,15 +75,15 @@ def memory_summary(frame: pd.DataFrame) -> pd.DataFrame:
     `growth_bytes_per_step` is the slope from the next smaller number of inner steps that was measured.
     """
     records = []
-    for point, rows in _points(frame, "memory"):
+    for point, rows in points_of(frame, "memory"):
         record = {
-            "peak_bytes": _values(rows, "peak_bytes").max(),
-            "baseline_bytes": _values(rows, "baseline_bytes").max(),
-            "predicted_bytes": _values(rows, "predicted_peak_bytes").max(),
+            "peak_bytes": values_of(rows, "peak_bytes").max(),
+            "baseline_bytes": values_of(rows, "baseline_bytes").max(),
+            "predicted_bytes": values_of(rows, "predicted_peak_bytes").max(),
             "growth_bytes_per_step": np.nan,
         }
-        records.append(point | record | _fate(rows, "peak_bytes"))
-    summary = _tidy(records, "peak_bytes baseline_bytes predicted_bytes growth_bytes_per_step")
+        records.append(point | record | fate_of(rows, "peak_bytes"))
+    summary = tidy(records, "peak_bytes baseline_bytes predicted_bytes growth_bytes_per_step")
     for _, curve in summary.dropna(subset="peak_bytes").groupby(POINT[:3]):
         growth = curve.peak_bytes.diff() / curve.inner_steps.diff()
         summary.loc[curve.index, "growth_bytes_per_step"] = growth
@@ -100,7 +100,7 @@ def time_summary(frame: pd.DataFrame) -> pd.DataFrame:
     workload and number of inner steps.
     """
     records = []
-    for point, rows in _points(frame, "time"):
+    for point, rows in points_of(frame, "time"):
         rounds = rows[(rows.metric == "step_seconds") & (rows.status == "ok")]
         blocks = [block.value.to_numpy() for _, block in rounds.groupby("cell_id")]
         low, high = _bootstrap_median(blocks)
@@ -113,8 +113,8 @@ def time_summary(frame: pd.DataFrame) -> pd.DataFrame:
             "rounds": len(rounds),
             "blocks": len(blocks),
         }
-        records.append(point | record | _fate(rows, "step_seconds"))
-    summary = _tidy(records, "median low high minimum ratio_to_fastest rounds blocks")
+        records.append(point | record | fate_of(rows, "step_seconds"))
+    summary = tidy(records, "median low high minimum ratio_to_fastest rounds blocks")
     fastest = summary.groupby(["workload", "inner_steps"])["median"].transform("min")
     summary["ratio_to_fastest"] = summary["median"] / fastest
     return summary
@@ -166,19 +166,21 @@ def _over_seeds(rows: pd.DataFrame, metric: str) -> tuple[float, _Interval]:
     return float(means.mean()), _Interval(means, halves)
 
 
-def _points(frame: pd.DataFrame, measure: str) -> Iterator[tuple[dict[str, Any], pd.DataFrame]]:
+def points_of(frame: pd.DataFrame, measure: str) -> Iterator[tuple[dict[str, Any], pd.DataFrame]]:
+    """Each point of a measure, as the columns `POINT`, with its rows."""
     for key, rows in frame[frame.measure == measure].groupby(POINT):
         values: tuple[Hashable, ...] = key
         yield dict(zip(POINT, values, strict=True)), rows
 
 
-def _values(rows: pd.DataFrame, metric: str) -> pd.Series:
+def values_of(rows: pd.DataFrame, metric: str) -> pd.Series:
+    """What was read of a metric, wherever it could be."""
     return rows[(rows.metric == metric) & (rows.status == "ok")]["value"]
 
 
-def _fate(rows: pd.DataFrame, metric: str) -> dict[str, Any]:
+def fate_of(rows: pd.DataFrame, *metrics: str) -> dict[str, Any]:
     """`ok` where any value exists; `failed`, `failure` and `detail` tell what became of the others."""
-    headline = rows[rows.metric == metric]
+    headline = rows[rows.metric.isin(metrics)]
     flag = "; ".join(dict.fromkeys(rows[rows.metric == "flag"].detail))
     bad = headline[headline.status != "ok"]
     failure = "" if bad.empty else str(bad.status.mode().iloc[0])
@@ -187,7 +189,8 @@ def _fate(rows: pd.DataFrame, metric: str) -> dict[str, Any]:
     return {"status": status, "failed": len(bad), "failure": failure, "detail": detail, "flag": flag}
 
 
-def _tidy(records: list[dict[str, Any]], columns: str) -> pd.DataFrame:
+def tidy(records: list[dict[str, Any]], columns: str) -> pd.DataFrame:
+    """A summary: `POINT`, these columns, and those of `fate_of`."""
     names = [*POINT, *columns.split(), "status", "failed", "failure", "detail", "flag"]
     return pd.DataFrame(records, columns=names).sort_values(POINT, ignore_index=True)
 

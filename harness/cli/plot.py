@@ -15,7 +15,7 @@ def plot(
         ),
     ] = None,
 ) -> int:
-    """Draw accuracy, memory and time against inner steps, as SVG and PNG."""
+    """Draw accuracy, gradients, memory and time against inner steps, as SVG and PNG."""
     from harness.cli.runs import find_run
     from harness.errors import UsageError
     from harness.present.plots import draw

@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.present.grid import STATUS_STYLE, bare_table
-from harness.present.palette import method_order
+from harness.present.palette import label_order
 
 NUMBER = re.compile(r"(?<![\w.])(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?:e[+-]?\d+)?%?(?!\w)")
 
@@ -69,7 +69,7 @@ def flag_lines(frame: pd.DataFrame) -> pd.DataFrame:
     records = []
     for (measure, workload, where, seeds, warning), points in merged.items():
         every = valued[(valued[place] == [measure, workload]).all(axis=1)].method_label.nunique()
-        points.sort(key=lambda point: (method_order(point[0]), point[1]))
+        points.sort(key=lambda point: label_order(*point[:2]))
         labels = [label for _, label, _ in points]
         exact = {steps for _, _, steps in points}
         records.append(

@@ -5,31 +5,31 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from harness.analyze.growth import MIB
+from harness.analyze.gradient import ERRORS
 from harness.frame import split_workload
-from harness.present.palette import NEWTON_METHODS, method_order
-from harness.present.titles import VALUE
+from harness.present.palette import NEWTON_METHODS, label_order
+from harness.present.pictures import PICTURES
 
-UNITS = {"accuracy": 100.0, "memory": 1 / MIB, "time": 1e3}  # to percent, MiB, ms
-YLABELS = {
-    "accuracy": "accuracy on fresh tasks (%)",
-    "memory": "peak memory of a meta-step (MiB)",
-    "time": "time of a meta-step (ms)",
-}
 BUDGET_IN_REACH = 3.0  # times the largest value: a budget farther up would press the curves flat
 VIRTUAL = "virtual budget"  # how the tracker says that it, and not the machine, ended a step
 PREDICTIONS_TO = 2.0  # budgets: as far as predictions may stretch the axis
+NOTHING = 1e-17  # where an error of 0 is drawn, a tenth of float64's spacing at 1: a log axis has no 0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Curves:
-    """`points` has run, method, method_label, inner_steps, value, low, high, untrained, neighbour, budget,
-    predicted (of what did not fit its budget), status, failed, failure, flag, and `over_budget`: whether it
-    was the virtual budget that memory ran out of, rather than the machine."""
+    """`points` has run, method, method_label, inner_steps, x (the place along the axis), value, low, high,
+    untrained, neighbour, budget, predicted (of what did not fit its budget), status, failed, failure, flag,
+    `over_budget`: whether it was the virtual budget that memory ran out of, rather than the machine, and
+    `is_nothing`: whether it is an error of 0."""
 
     workload: str
+    xlabel: str
     ylabel: str
     points: pd.DataFrame
+    by_steps: bool = True  # inner steps along the axis, each of which is named there
+    is_error: bool = False  # on a logarithmic axis, whatever the values
+    in_powers: bool = False  # an axis of many decades is named in powers of ten
     bounded: bool = False  # accuracy in percent: from 0, with the chance level
     even_steps: bool = False  # inner steps on a linear axis, where growth by the step is a straight line
     dodged: bool = False  # methods side by side, where their intervals would hide each other
@@ -45,7 +45,7 @@ class Curves:
     def lines(self) -> Iterator[tuple[str, str, pd.DataFrame]]:
         """Run, method label and points, in the palette's order."""
         keys = self.points[["run", "method", "method_label"]].drop_duplicates().to_dict("records")
-        keys.sort(key=lambda k: (self.runs.index(k["run"]), method_order(k["method"]), k["method_label"]))
+        keys.sort(key=lambda k: (self.runs.index(k["run"]), label_order(k["method"], k["method_label"])))
         for key in keys:
             line = self.points[
                 (self.points.run == key["run"]) & (self.points.method_label == key["method_label"])
@@ -75,42 +75,70 @@ class Curves:
         return own.astype(bool) & self.points.value.notna()
 
 
-def curves_of(measure: str, summary: pd.DataFrame) -> list[Curves]:
+def points_shown(name: str, summary: pd.DataFrame) -> pd.DataFrame:
+    """The lines of a measure's summary that a picture draws, each with its value or the way it failed.
+
+    Left out of a picture of a quantity that not every method has: methods without it, skipped points, and
+    from an axis of work failed points, which have no place there. A method that failed throughout is in all
+    pictures of errors, since nobody knows which of them it has.
+    """
+    picture = PICTURES[name]
+    if not picture.is_partial:
+        return summary
+    known = summary[picture.value].notna() & summary[picture.across].notna()
+    if picture.across != "inner_steps":
+        return summary[known]
+    method = [summary[key] for key in ("run", "workload", "method_label")]
+    has_it = known.groupby(method).transform("any")
+    any_error = summary[[*ERRORS]].notna().any(axis=1)
+    lost = ~any_error.groupby(method).transform("any")
+    failed = ~summary.status.isin(("ok", "skipped"))
+    shown = summary[known | (failed & (has_it | (lost & picture.is_error)))]
+    nothing_else = name == "gradient" and not any_error.any()
+    return shown if known.any() or nothing_else else summary.iloc[:0]
+
+
+def curves_of(name: str, summary: pd.DataFrame) -> list[Curves]:
     """A panel a workload, values in the unit of the axis."""
+    picture = PICTURES[name]
     found = []
     for workload, part in summary.groupby("workload"):
-        loss = measure == "accuracy" and bool((part.metric == "loss").any())
-        unit = 1.0 if loss else UNITS[measure]
+        loss = name == "accuracy" and bool((part.metric == "loss").any())
+        unit = 1.0 if loss else picture.unit
         points = part[["run", "method", "method_label", "inner_steps", "status", "failed", "failure"]].copy()
+        points["x"] = part[picture.across]
         # A CSV that is read back has no empty texts.
         points["flag"] = part.flag.map(lambda flag: flag if isinstance(flag, str) else "")
         oom = part.status == "oom"
         points["over_budget"] = oom & part.detail.map(lambda detail: VIRTUAL in str(detail)).astype(bool)
-        points["value"] = part[VALUE[measure]] * unit
-        for name in ("low", "high", "untrained", "neighbour"):
-            points[name] = part[name] * unit if name in part else float("nan")
-        for name in ("budget", "predicted"):
-            of_memory = f"{name}_bytes" in part
-            points[name] = part[f"{name}_bytes"].astype(float) * unit if of_memory else float("nan")
+        columns = {"value": picture.value, "low": picture.low, "high": picture.high}
+        for column, source in (columns | {"untrained": "untrained", "neighbour": "neighbour"}).items():
+            points[column] = part[source] * unit if source in part else float("nan")
+        for column in ("budget", "predicted"):
+            of_memory = f"{column}_bytes" in part
+            points[column] = part[f"{column}_bytes"].astype(float) * unit if of_memory else float("nan")
         # Of what was run, the reading says more.
         beyond = points.value.isna() & (points.predicted > points.budget)
         points["predicted"] = points.predicted.where(beyond)
+        points["is_nothing"] = picture.is_error & (points.value <= NOTHING)
+        if picture.is_error:
+            points[[*columns]] = points[[*columns]].clip(lower=NOTHING)
+        newton = sorted(set(points.method) & NEWTON_METHODS) if picture.across == "inner_steps" else []
         found.append(
             Curves(
                 workload=str(workload),
-                ylabel="loss on fresh tasks" if loss else YLABELS[measure],
+                xlabel=f"{picture.xlabel} ({', '.join(newton)}: Newton steps)" if newton else picture.xlabel,
+                ylabel="loss on fresh tasks" if loss else picture.ylabel,
                 points=points,
-                bounded=measure == "accuracy" and not loss,
-                dodged=measure == "accuracy",
-                even_steps=measure == "memory",
+                by_steps=picture.across == "inner_steps",
+                is_error=picture.is_error,
+                in_powers=picture.measure == "gradient",
+                bounded=name == "accuracy" and not loss,
+                dodged=name == "accuracy",
+                even_steps=name == "memory",
             )
         )
     return found
-
-
-def step_label(curves: Curves) -> str:
-    newton = sorted(set(curves.points.method) & NEWTON_METHODS)
-    return f"inner steps ({', '.join(newton)}: Newton steps)" if newton else "inner steps"
 
 
 def chance(workload: str) -> float | None:

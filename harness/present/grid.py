@@ -5,28 +5,29 @@ from types import SimpleNamespace
 from typing import Any
 
 import pandas as pd
-from rich.console import Group
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from harness.present.palette import method_order
+from harness.present.palette import label_order
 
 STATUS_STYLE = {"skipped": "dim", "unpaired": "dim", "interrupted": "yellow"}
 PARTLY = "†"
+CORNER = "inner steps"
+WIDEST_NAMES = 22  # letters: a longer name wraps before a column is moved into the next band
 
 
 def bare_table() -> Table:
     return Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
 
 
-def section(title: str, table: Table, notes: list[str]) -> Group:
+def section(title: str, table: RenderableType, notes: list[str]) -> Group:
     return Group(Text(title, "bold"), table, *(Text(note, "dim") for note in notes), Text(""))
 
 
-def grid(points: pd.DataFrame, value: str, show: Callable[[Any], str]) -> Table:
+def grid(points: pd.DataFrame, value: str, show: Callable[[Any], str]) -> "Grid":
     """Methods down, inner steps across; a point without a value shows its status."""
-    steps = sorted(int(step) for step in points.inner_steps.unique())
     cells: dict[tuple[str, str], dict[int, Text]] = {}
     for point in points.to_dict("records"):
         known = pd.notna(point[value])
@@ -37,12 +38,38 @@ def grid(points: pd.DataFrame, value: str, show: Callable[[Any], str]) -> Table:
         mark = PARTLY if known and point.get("failed") else ""
         line = cells.setdefault((point["method"], point["method_label"]), {})
         line[point["inner_steps"]] = Text(text + mark, style)
-    table = bare_table()
-    table.add_column("inner steps", overflow="fold")
-    for step in steps:
-        column = [line[step] for line in cells.values() if step in line]
-        width = max(len(word) for text in column for word in text.plain.split())
-        table.add_column(str(step), justify="right", min_width=max(width, len(str(step))))
-    for key in sorted(cells, key=lambda key: (method_order(key[0]), key[1])):
-        table.add_row(escape(key[1]), *(cells[key].get(step, "") for step in steps))
-    return table
+    return Grid(cells, sorted(int(step) for step in points.inner_steps.unique()))
+
+
+class Grid:
+    """As one table where its columns fit beside names of a readable width, else in bands of columns."""
+
+    def __init__(self, cells: dict[tuple[str, str], dict[int, Text]], steps: list[int]) -> None:
+        self.cells, self.steps = cells, steps
+        self.names = min(WIDEST_NAMES, max(len(name) for name in (CORNER, *(label for _, label in cells))))
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        start = 0
+        while start < len(self.steps):
+            end, width = start, self.names
+            while end < len(self.steps) and (
+                end == start or width + 2 + self._width(end) <= options.max_width
+            ):
+                width += 2 + self._width(end)
+                end += 1
+            yield self._table(self.steps[start:end])
+            start = end
+
+    def _width(self, index: int) -> int:
+        step = self.steps[index]
+        column = [line[step] for line in self.cells.values() if step in line]
+        return max(len(str(step)), *(len(word) for text in column for word in text.plain.split()))
+
+    def _table(self, steps: list[int]) -> Table:
+        table = bare_table()
+        table.add_column(CORNER, overflow="fold")
+        for step in steps:
+            table.add_column(str(step), justify="right", min_width=self._width(self.steps.index(step)))
+        for key in sorted(self.cells, key=lambda key: label_order(*key)):
+            table.add_row(escape(key[1]), *(self.cells[key].get(step, "") for step in steps))
+        return table

@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from harness.present.curves import PREDICTIONS_TO, Curves, chance
-from harness.present.palette import GREY, Look, method_order
+from harness.present.palette import GREY, Look, label_order
 
 CROSS_GAP = 0.07  # of the height of the axes, between crosses at the same number of steps
 LABEL_WIDTH = 0.4  # of the width of the axes
@@ -41,7 +41,9 @@ def set_limits(ax: Axes, curves: Curves) -> None:
     if ax.get_yscale() == "log":
         lowest = lowest if lowest > 0 else curves.points.value.min()
         low, high = np.log10(lowest), np.log10(highest)
-        low -= 0.06 * (high - low)
+        if curves.is_error and high - low < 1:  # whose axis is logarithmic even then
+            low, high = (low + high - 1) / 2, (low + high + 1) / 2
+        low -= (0.12 if curves.points.is_nothing.any() else 0.06) * (high - low)  # their zeros stand below
         ax.set_ylim(10**low, 10 ** (low + (high - low) / (1 - share)))
     else:
         # An accuracy has two ends that mean something, and guessing is the lower one.
@@ -56,12 +58,12 @@ def draw_limits(ax: Axes, curves: Curves, looks: dict[str, Look]) -> None:
     _predictions(ax, curves, looks)
     at_edge, at_budget = _crosses(curves)
     _budgets(ax, curves, at_budget)
-    first = curves.points.inner_steps.min()
+    first = curves.points.x.min()
     said: set[tuple[str, str]] = set()
     for crosses, place in ((at_edge, ax.get_xaxis_transform()), (at_budget, ax.transData)):
         stacked: dict[tuple[int, float], int] = {}
         for point in crosses:
-            step, level = point["inner_steps"], point["level"]
+            step, level = point["x"], point["level"]
             count = stacked.get((step, level), 0)
             stacked[step, level] = count + 1
             height = ax.get_window_extent().height * CROSS_GAP * count * (-1 if place != ax.transData else 1)
@@ -102,18 +104,18 @@ def _crosses(curves: Curves) -> tuple[list[dict], list[dict]]:
     failed["level"] = failed.budget.where(failed.over_budget & failed.budget.isin(list(shown)))
     of_machine = (failed.status == "oom") & ~failed.over_budget
     failed["fate"] = failed.status.mask(of_machine, "oom (machine)")
-    keys = ["method", "method_label", "inner_steps", "fate", "level"]
+    keys = ["method", "method_label", "x", "fate", "level"]
     crosses = failed.groupby(keys, as_index=False, dropna=False).agg(
         runs=("run", lambda names: ", ".join(dict.fromkeys(names)))
     )
-    ordered = sorted(crosses.to_dict("records"), key=lambda p: (method_order(p["method"]), p["method_label"]))
+    ordered = sorted(crosses.to_dict("records"), key=lambda p: label_order(p["method"], p["method_label"]))
     points = [{str(name): value for name, value in point.items()} for point in ordered]
     at_edge = [point | {"level": 0.965} for point in points if pd.isna(point["level"])]
     return at_edge, [point for point in points if pd.notna(point["level"])]
 
 
 def _tallest_stack(crosses: list[dict]) -> int:
-    places = [(point["inner_steps"], point["level"]) for point in crosses]
+    places = [(point["x"], point["level"]) for point in crosses]
     return max(map(places.count, places), default=0)
 
 
@@ -122,7 +124,7 @@ def _budgets(ax: Axes, curves: Curves, crosses: list[dict]) -> None:
     for level, runs in budgets.items():
         ax.axhline(level, color=GREY, linewidth=1, linestyle=(0, (6, 3)), zorder=1.5)
         whose = f" ({', '.join(runs)})" if len(budgets) > 1 else ""
-        left, align = _free_place(ax, [p["inner_steps"] for p in crosses if p["level"] == level])
+        left, align = _free_place(ax, [p["x"] for p in crosses if p["level"] == level])
         ax.annotate(
             f"budget {in_words(level)}{whose}", (left, level), xycoords=ax.get_yaxis_transform(),
             xytext=(3 if align == "left" else 0, 3), textcoords="offset points", ha=align, va="bottom",
@@ -147,14 +149,14 @@ def _predictions(ax: Axes, curves: Curves, looks: dict[str, Look]) -> None:
         needed = line.dropna(subset="predicted")
         if needed.empty or not curves.budgets():
             continue
-        run_up_to = line[line.value.notna() & (line.inner_steps < needed.inner_steps.min())].tail(1)
-        steps = [*run_up_to.inner_steps, *needed.inner_steps]
+        run_up_to = line[line.value.notna() & (line.x < needed.x.min())].tail(1)
+        steps = [*run_up_to.x, *needed.x]
         colour = looks[label].colour
         ax.plot(
             steps, [*run_up_to.value, *needed.predicted], color=colour, alpha=0.55, linewidth=1,
             linestyle=(0, (1, 1.6)), zorder=2, label=f"{run}: {label}, predicted",
         )  # fmt: skip
         ax.plot(
-            needed.inner_steps, needed.predicted, "o", ms=3.5, mfc="white", mec=colour, mew=0.8, alpha=0.8,
+            needed.x, needed.predicted, "o", ms=3.5, mfc="white", mec=colour, mew=0.8, alpha=0.8,
             zorder=2.1,
         )  # fmt: skip

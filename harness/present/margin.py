@@ -25,7 +25,6 @@ def label_ends(ax: Axes, ends: dict[str, tuple[float, bool]], looks: dict[str, L
     places = spread(wanted[order], LABEL_GAP, height)
     for name, want, place in zip((names[i] for i in order), wanted[order], places, strict=True):
         look = looks[name]
-        face = look.colour if look.filled else "white"
         to_points: dict[str, Any] = {"xycoords": "axes fraction", "textcoords": "offset points"}
         if abs(want - place) > 2 and ends[name][1]:
             ax.annotate("", (1, want / height), (9, place - want), **to_points,
@@ -35,7 +34,7 @@ def label_ends(ax: Axes, ends: dict[str, tuple[float, bool]], looks: dict[str, L
                     fontsize=9, annotation_clip=False)  # fmt: skip
         marker_at = 1 + 13 / (ax.get_window_extent().width * 72 / ax.figure.dpi)
         ax.plot([marker_at], [place / height], marker=look.marker, color=look.colour, markersize=5,
-                markerfacecolor=face, transform=ax.transAxes, clip_on=False)  # fmt: skip
+                markerfacecolor=look.face, transform=ax.transAxes, clip_on=False)  # fmt: skip
 
 
 def spread(wanted: np.ndarray, gap: float, height: float) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Accuracy, memory and time against inner steps, of one run or of several laid over each other.
+"""Accuracy, gradients, memory and time against inner steps, of one run or of several laid over each other.
 
 Each picture has the rows it shows beside it, as `<name>.csv`.
 """
@@ -13,43 +13,55 @@ import seaborn as sns
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from harness.analyze.gradient import gradient_summary
 from harness.analyze.summary import accuracy_summary, memory_summary, time_summary
 from harness.errors import UsageError
 from harness.frame import load_frame
 from harness.present.caveats import merged
-from harness.present.curves import Curves, curves_of
-from harness.present.palette import GREY, INK, LINE_STYLES, Look, looks, method_order
+from harness.present.curves import NOTHING, Curves, curves_of, points_shown
+from harness.present.palette import GREY, INK, LINE_STYLES, Look, label_order, looks
 from harness.present.panel import draw_panel
+from harness.present.pictures import PICTURES
 from harness.present.sheet import AXES, STYLE, Heading, panels, save
-from harness.present.titles import finding, workload_in_words
+from harness.present.titles import finding
 from harness.present.trace import summarise_traces, trace_figure
+from harness.present.words import workload_in_words
 from harness.store import RunFolder, replace_file
 
+WIDEST_MARGIN = 1.6  # inches beside each of several panels: longer names go into a legend below
 SUMMARIES: dict[str, Callable[[pd.DataFrame], pd.DataFrame]] = {
     "accuracy": accuracy_summary,
+    "gradient": gradient_summary,
     "memory": memory_summary,
     "time": time_summary,
 }
 
 
 def draw(runs: Sequence[Path | str], out: Path, formats: Sequence[str] = ("svg", "png")) -> list[Path]:
-    """Write `accuracy`, `memory`, `time`, `memory-trace` and `overview` in each format, with `<name>.csv`.
+    """Write the `PICTURES` of what was measured, `memory-trace` and `overview` in each format, with
+    `<name>.csv`.
 
     What no run has is left out. Several workloads are facets; several runs share axes, told apart
     by line style. Raises UsageError where there is nothing to draw.
     """
-    summaries = {measure: part for measure in SUMMARIES if len(part := summarise(runs, measure))}
-    if not summaries:
+    summaries = {measure: summarise(runs, measure) for measure in SUMMARIES}
+    every = {name: points_shown(name, summaries[picture.measure]) for name, picture in PICTURES.items()}
+    shown = {name: points for name, points in every.items() if len(points)}
+    if not shown:
         raise UsageError(
-            f"{', '.join(map(str, runs))}: no accuracy, memory or time was measured; nothing to plot."
+            f"{', '.join(map(str, runs))}: no accuracy, gradient, memory or time was measured; "
+            "nothing to plot."
         )
+    styles = _looks(shown)
     out.mkdir(parents=True, exist_ok=True)
     written = []
     with mpl.rc_context(sns.axes_style("ticks") | STYLE):
-        for measure, summary in summaries.items():
-            written.append(_write_csv(summary, out / f"{measure}.csv"))
-            written += save(measure_figure(measure, summary), out / measure, formats)
-        written += save(overview_figure(summaries), out / "overview", formats)
+        for name, points in shown.items():
+            written.append(_write_csv(points, out / f"{name}.csv"))
+            written += save(measure_figure(name, points, styles), out / name, formats)
+        first = {PICTURES[name].measure: name for name in reversed(shown)}
+        overview = {name: points for name, points in shown.items() if name in first.values()}
+        written += save(overview_figure(overview), out / "overview", formats)
         traces = summarise_traces(runs, _names([Path(run) for run in runs]))
         if len(traces):
             written.append(_write_csv(traces, out / "memory-trace.csv"))
@@ -74,31 +86,33 @@ def summarise(runs: Sequence[Path | str], measure: str) -> pd.DataFrame:
     return pd.concat(full, ignore_index=True) if full else parts[0]
 
 
-def measure_figure(measure: str, summary: pd.DataFrame) -> Figure:
-    """The panels of one measure side by side, names at the line ends."""
-    drawn = curves_of(measure, summary)
-    styles = looks(zip(summary.method, summary.method_label, strict=True))
-    right = 0.45 + 0.075 * max(map(len, styles))
-    headings = [_heading(measure, summary, curves, AXES[0] + right) for curves in drawn]
-    figure, axes = panels(1, len(drawn), right, headings, [*_lost_keys(drawn, styles), *_keys(drawn)])
+def measure_figure(name: str, summary: pd.DataFrame, styles: dict[str, Look] | None = None) -> Figure:
+    """The panels of one picture side by side, names at the line ends where they are short enough."""
+    drawn = curves_of(name, summary)
+    every = styles or _looks({name: summary})
+    styles = {label: look for label, look in every.items() if label in set(summary.method_label)}
+    margin = 0.45 + 0.075 * max(map(len, styles))
+    at_ends = len(drawn) == 1 or margin <= WIDEST_MARGIN
+    right = margin if at_ends else 0.2
+    headings = [_heading(name, summary, curves, AXES[0] + right) for curves in drawn]
+    methods = _lost_keys(drawn, styles) if at_ends else _method_keys(summary, styles)
+    figure, axes = panels(1, len(drawn), right, headings, [*methods, *_keys(drawn)])
     for ax, curves, heading in zip(axes, drawn, headings, strict=True):
         heading.write(ax)
-        draw_panel(ax, curves, styles)
+        draw_panel(ax, curves, styles, end_labels=at_ends)
     return figure
 
 
 def overview_figure(summaries: dict[str, pd.DataFrame]) -> Figure:
-    """All measures in a row, a row a workload, one legend for all."""
+    """A picture of each measure in a row, a row a workload, one legend for all."""
     every = pd.concat([s[["workload", "method", "method_label"]] for s in summaries.values()])
-    styles = looks(zip(every.method, every.method_label, strict=True))
+    styles = _looks(summaries)
     workloads = list(dict.fromkeys(every.workload))
     drawn = {
-        (curves.workload, measure): curves
-        for measure, s in summaries.items()
-        for curves in curves_of(measure, s)
+        (curves.workload, name): curves for name, s in summaries.items() for curves in curves_of(name, s)
     }
     keys = [*_method_keys(every, styles), *_keys(list(drawn.values()))]
-    places = [(workload, measure) for workload in workloads for measure in summaries]
+    places = [(workload, name) for workload in workloads for name in summaries]
     headings = {
         place: _heading(place[1], summaries[place[1]], curves, AXES[0] + 0.3)
         for place, curves in drawn.items()
@@ -113,22 +127,33 @@ def overview_figure(summaries: dict[str, pd.DataFrame]) -> Figure:
     return figure
 
 
-def _heading(measure: str, summary: pd.DataFrame, curves: Curves, inches: float) -> Heading:
+def _looks(summaries: dict[str, pd.DataFrame]) -> dict[str, Look]:
+    """Of all methods together: a variant has its shade also where its siblings are missing."""
+    pairs = [zip(s.method, s.method_label, strict=True) for s in summaries.values()]
+    return looks(pair for each in pairs for pair in each)
+
+
+def _heading(name: str, summary: pd.DataFrame, curves: Curves, inches: float) -> Heading:
     part = summary[summary.workload == curves.workload]
-    return Heading.of(finding(measure, part), _context(measure, part, curves.shared_flags()), inches)
+    return Heading.of(finding(name, part), _context(name, part, curves.shared_flags()), inches)
 
 
-def _context(measure: str, part: pd.DataFrame, shared_flags: list[str]) -> str:
+def _context(name: str, part: pd.DataFrame, shared_flags: list[str]) -> str:
     """The workload, what the bars mean, and what the instruments warn of at all points."""
     words = [workload_in_words(str(part.workload.iloc[0]))]
-    if measure == "accuracy":
+    picture = PICTURES[name]
+    if picture.measure == "gradient":
+        words += [picture.truth] if picture.truth else []
+        if part.seeds.max() > 1:
+            words.append(f"geometric mean of {part.seeds.max()} seeds, bars: least to largest")
+    if name == "accuracy":
         seeds = part.seeds[part.interval_kind == "seeds"]
         if len(seeds):
             count = f"{seeds.min()}" if seeds.nunique() == 1 else f"{seeds.min()} to {seeds.max()}"
             words.append(f"bars: 95% t interval over {count} seeds")
         if (part.interval_kind == "tasks").any():
             words.append("bars: 95% over test tasks only" + (" below 3 seeds" if len(seeds) else ""))
-    if measure == "time" and part.rounds.max():
+    if name == "time" and part.rounds.max():
         words.append(f"median of {part.rounds.max()} rounds, bars: bootstrap 95%")
     words += [f"flagged throughout: {flag}" for flag in merged(shared_flags)]  # a block has its own numbers
     return "; ".join(words)
@@ -160,6 +185,12 @@ def _keys(drawn: list[Curves]) -> list[Line2D]:
             Line2D([], [], color=INK, alpha=0.6, lw=1, ls=dotted, marker="o", ms=3.5, mfc="white",
                    label="live tensors, predicted, not run")
         )  # fmt: skip
+    if any(curves.points.is_nothing.any() for curves in drawn):
+        keys.append(
+            Line2D(
+                [], [], color=INK, marker="$0$", ms=5, ls="", label=f"no error at all, drawn at {NOTHING:.0e}"
+            )
+        )
     if any(curves.is_flagged().any() for curves in drawn):
         keys.append(
             Line2D([], [], color=INK, marker="o", ls="", ms=9, mfc="none", mew=0.9,
@@ -180,21 +211,14 @@ def _lost_keys(drawn: list[Curves], styles: dict[str, Look]) -> list[Line2D]:
 
 
 def _method_keys(every: pd.DataFrame, styles: dict[str, Look]) -> list[Line2D]:
-    pairs = sorted(
-        set(zip(every.method, every.method_label, strict=True)), key=lambda p: (method_order(p[0]), p[1])
-    )
+    pairs = sorted(set(zip(every.method, every.method_label, strict=True)), key=lambda p: label_order(*p))
     return [
         Line2D(
-            [],
-            [],
-            color=look.colour,
-            marker=look.marker,
-            ms=5,
-            label=label,
-            mfc=look.colour if look.filled else "white",
+            [], [], color=look.colour, marker=look.marker, ms=look.size - 0.5, lw=look.width, ls=look.dash,
+            label=label, mfc=look.face,
         )
         for label, look in ((label, styles[label]) for _, label in pairs)
-    ]
+    ]  # fmt: skip
 
 
 def _names(runs: list[Path]) -> list[str]:

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from harness.analyze.growth import MIB
 from harness.present.grid import bare_table, section
-from harness.present.palette import method_order
+from harness.present.palette import label_order
 
 NONE = "-"
 # The two tables: what every device has, and what only a GPU has. Both fit into 80 columns.
@@ -57,7 +57,7 @@ def _table(readings: pd.DataFrame, columns: dict[str, str]) -> Table:
     table = bare_table()
     table.add_column("method", overflow="fold", min_width=8)
     table.add_column("steps", justify="right", min_width=5)
-    lines = sorted(readings.to_dict("records"), key=lambda r: (method_order(r["method"]), r["method_label"]))
+    lines = sorted(readings.to_dict("records"), key=lambda r: label_order(r["method"], r["method_label"]))
     cells = {
         metric: [SHOW.get(metric, _mib)({str(k): v for k, v in line.items()}, metric) for line in lines]
         for metric in columns

@@ -16,8 +16,9 @@ from harness.analyze.slopes import time_slopes
 from harness.analyze.summary import accuracy_summary, failures, memory_summary, time_summary
 from harness.frame import load_frame
 from harness.present.caveats import failure_table, flag_table
+from harness.present.gradient import gradient_sections
 from harness.present.grid import PARTLY, bare_table, grid, section
-from harness.present.palette import NEWTON_METHODS, method_order
+from harness.present.palette import NEWTON_METHODS, label_order, method_order
 from harness.present.readings import readings_sections
 from harness.settings import format_settings
 from harness.store import RunFolder
@@ -37,10 +38,11 @@ def show_run(path: Path | str | RunFolder) -> list[RenderableType]:
         if len(untrained := part.dropna(subset="untrained")):
             floor = grid(untrained, "untrained", _untrained_loss if loss else _untrained_percent)
             shown.append(section("The same adaptation from the untrained initialisation", floor, []))
+    shown += gradient_sections(frame)
     readings = memory_readings(frame)
     for workload, part in memory.groupby("workload"):
         table = grid(part, "peak_bytes", _mebibytes)
-        growth = sorted(memory_growth(part), key=lambda g: (method_order(g.method), g.method_label))
+        growth = sorted(memory_growth(part), key=lambda g: label_order(g.method, g.method_label))
         notes = [*(g.sentence for g in growth), *_about_points(part, "peak_bytes")]
         shown.append(section(f"Peak memory of a meta-step, MiB: {workload}", table, notes))
         shown += readings_sections(readings[readings.workload == workload])
@@ -95,7 +97,7 @@ def settings_table(frame: pd.DataFrame) -> Table:
     table.add_column("method", overflow="fold", min_width=8)
     table.add_column("settings", overflow="fold", ratio=1)
     methods = frame[["method", "method_label", "settings"]].drop_duplicates()
-    rows = sorted(methods.itertuples(index=False, name=None), key=lambda row: (method_order(row[0]), row[1]))
+    rows = sorted(methods.itertuples(index=False, name=None), key=lambda row: label_order(*row[:2]))
     for _, label, settings in rows:
         table.add_row(Text(label), Text(format_settings(json.loads(settings)).replace(",", ", ")))
     return table
@@ -170,7 +172,7 @@ def _about_time(part: pd.DataFrame) -> list[str]:
 
 
 def _slopes(part: pd.DataFrame) -> list[str]:
-    slopes = sorted(time_slopes(part), key=lambda s: (method_order(s.method), s.method_label))
+    slopes = sorted(time_slopes(part), key=lambda s: label_order(s.method, s.method_label))
     return [slope.sentence for slope in slopes if slope.is_known]
 
 

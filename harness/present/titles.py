@@ -1,50 +1,31 @@
 """What a picture shows, in one sentence: the titles of the plots."""
 
-from collections.abc import Sequence
-
 import pandas as pd
 
 from harness.analyze.growth import MIB, memory_growth
-from harness.frame import split_workload
-from harness.present.palette import method_order
+from harness.present.gradient_titles import finding_of_gradient
+from harness.present.palette import label_order
+from harness.present.pictures import PICTURES
+from harness.present.words import NBSP, listed
 
-VALUE = {"accuracy": "mean", "memory": "peak_bytes", "time": "median"}
 LISTED = 2  # slopes that fit into a title
-NBSP = "\N{NO-BREAK SPACE}"  # keeps a number and its unit on one line
-SINGULAR = {"shots": "{} shot", "queries": "{} query", "filters": "{} filter"}
-PHRASES = {"shots": "{} shots", "queries": "{} queries", "filters": "{} filters"}
-SUBJECT = {"accuracy": "Test accuracy", "memory": "Peak memory", "time": "Time of a meta-step"}
 
 
-def finding(measure: str, summary: pd.DataFrame) -> str:
-    """The sentence for one workload: `summary` is the measure's summary with a column `run`."""
-    points = summary.dropna(subset=VALUE[measure])
+def finding(name: str, summary: pd.DataFrame) -> str:
+    """The sentence for one workload: `summary` is the picture's measure's with a column `run`."""
+    picture = PICTURES[name]
+    points = summary.dropna(subset=picture.value)
     runs = list(dict.fromkeys(summary.run))
     if points.empty:
-        return f"{SUBJECT[measure]}: no point succeeded"
+        return f"{picture.subject}: no point succeeded"
     if len(runs) == 1:
-        return {"accuracy": _most_accurate, "memory": _growing, "time": _fastest}[measure](summary)
+        if picture.measure == "gradient":
+            return finding_of_gradient(name, points)
+        return {"accuracy": _most_accurate, "memory": _growing, "time": _fastest}[name](summary)
     # No difference is put in words: that takes points matched in settings, and a word on the machines.
-    loss = measure == "accuracy" and bool((points.metric == "loss").any())
-    subject = "Test loss" if loss else SUBJECT[measure]
+    loss = name == "accuracy" and bool((points.metric == "loss").any())
+    subject = "Test loss" if loss else picture.subject
     return f"{subject} of {listed(runs) if len(runs) == 2 else f'{len(runs)} runs'}"
-
-
-def workload_in_words(text: str) -> str:
-    """`glyphs[filters=16,shots=1,ways=5]` -> `glyphs, 5-way 1-shot, 16 filters`; rows have every setting."""
-    name, settings = split_workload(text)
-    words = []
-    if {"ways", "shots"} <= set(settings):
-        words.append(f"{settings.pop('ways')}-way {settings.pop('shots')}-shot")
-    for key, value in settings.items():
-        if not isinstance(value, bool):
-            phrase = SINGULAR.get(key) if value == 1 else None
-            words.append((phrase or PHRASES.get(key, f"{key} {{}}")).format(value))
-    return ", ".join([name, *words])
-
-
-def listed(names: Sequence[str]) -> str:
-    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
 def _most_accurate(summary: pd.DataFrame) -> str:
@@ -73,10 +54,11 @@ def _most_accurate(summary: pd.DataFrame) -> str:
 
 
 def _growing(summary: pd.DataFrame) -> str:
-    growths = sorted(memory_growth(summary), key=lambda g: (method_order(g.method), g.method_label))
+    growths = sorted(memory_growth(summary), key=lambda g: label_order(g.method, g.method_label))
     flat = [g.method_label for g in growths if g.shape == "flat"]
     linear = sorted((g for g in growths if g.shape == "linear"), key=lambda g: -g.bytes_per_step)
     other = [g.method_label for g in growths if g.shape in ("sublinear", "superlinear", "uneven")]
+    subject = PICTURES["memory"].subject
     parts = []
     if 0 < len(linear) <= LISTED:
         slopes = [f"{_slope(g.bytes_per_step)} ({g.method_label})" for g in linear]
@@ -88,7 +70,7 @@ def _growing(summary: pd.DataFrame) -> str:
         parts.append(f"does not follow a straight line for {_listed_or_counted(other)}")
     if flat:
         parts.append(f"stays flat for {_listed_or_counted(flat)}")
-    return f"{SUBJECT['memory']} {listed(parts)}" if parts else f"{SUBJECT['memory']} against inner steps"
+    return f"{subject} {listed(parts)}" if parts else f"{subject} against inner steps"
 
 
 def _slope(bytes_per_step: float) -> str:

@@ -13,7 +13,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from harness.analyze.growth import MIB
 from harness.analyze.traces import COLUMNS, memory_traces, peak_phases
-from harness.present.palette import INK, Look, looks, method_order
+from harness.present.palette import INK, Look, label_order, looks
 from harness.present.sheet import (
     BOTTOM,
     LEFT,
@@ -25,7 +25,7 @@ from harness.present.sheet import (
     legend_lines,
     new_figure,
 )
-from harness.present.titles import listed, workload_in_words
+from harness.present.words import listed, workload_in_words
 
 # Paul Tol's "pale", made for backgrounds: no method has such a colour.
 PHASES = {
@@ -132,7 +132,7 @@ def where_memory_peaks(traces: pd.DataFrame) -> str:
     found: dict[str, list[str]] = {}
     methods = traces[["method", "method_label"]].drop_duplicates().itertuples(index=False, name=None)
     phases = peak_phases(traces)
-    for _, label in sorted(methods, key=lambda pair: (method_order(pair[0]), pair[1])):
+    for _, label in sorted(methods, key=lambda pair: label_order(*pair)):
         found.setdefault(phases[label], []).append(label)
     if len(found) == 1 and len(phases) > 1:
         return f"Every method's memory peaks in the phase: {next(iter(found))}"
@@ -146,7 +146,7 @@ def _blocks(traces: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame, list[tupl
         for run in dict.fromkeys(of_workload.run):
             block = of_workload[of_workload.run == run]
             pairs = block[["method", "method_label"]].drop_duplicates().itertuples(index=False, name=None)
-            ordered = sorted(pairs, key=lambda pair: (method_order(pair[0]), pair[1]))
+            ordered = sorted(pairs, key=lambda pair: label_order(*pair))
             yield run, block, [(label, block[block.method_label == label]) for _, label in ordered]
 
 

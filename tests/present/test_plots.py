@@ -29,10 +29,10 @@ from harness.present.curves import VIRTUAL, chance, curves_of
 from harness.present.limits import in_words
 from harness.present.margin import spread
 from harness.present.palette import METHODS as PALETTE
-from harness.present.palette import looks
 from harness.present.plots import draw, measure_figure, overview_figure, summarise
-from harness.present.titles import finding, workload_in_words
+from harness.present.titles import finding
 from harness.present.trace import phase_spans, summarise_traces, trace_figure, where_memory_peaks
+from harness.present.words import workload_in_words
 from harness.store import Row
 
 
@@ -200,21 +200,6 @@ def test_a_run_of_failures_only_is_drawn_as_crosses(tmp_path: Path) -> None:
     (ax,) = measure_figure("memory", summarise([write_run(tmp_path / "run", [cell])], "memory")).axes
     assert "error" in texts(ax)
     assert "maml" in keys(ax)  # no line's end names it
-
-
-def test_a_method_has_one_colour_in_every_company() -> None:
-    alone, together = looks([("imaml-hf", "imaml-hf")]), looks((name, name) for name in PALETTE)
-    assert alone["imaml-hf"] == together["imaml-hf"]
-    assert looks([("mine", "mine")])["mine"] == looks([("mine", "mine"), ("maml", "maml")])["mine"]
-
-
-def test_methods_differ_in_colour_and_marker_and_variants_in_shape() -> None:
-    known = looks((name, name) for name in PALETTE).values()
-    assert len({look.colour for look in known}) == len({look.marker for look in known}) == len(PALETTE)
-    pairs = [("maml", "maml[lam=0.0]"), ("maml", "maml[lam=2.0]"), ("maml@higher", "maml@higher")]
-    variants = looks(pairs).values()
-    assert len({look.colour for look in variants}) == 1
-    assert len({(look.marker, look.filled) for look in variants}) == 3
 
 
 def test_labels_are_pushed_apart_within_the_axes_in_their_order() -> None:
