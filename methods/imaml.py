@@ -1,7 +1,8 @@
 """iMAML: Rajeswaran, Finn, Kakade and Levine 2019, arXiv 1909.04630."""
 
 from abc import abstractmethod
-from typing import ClassVar, Literal
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
 
 from harness.core import trees
 from harness.core.checks import require_at_least, require_fraction, require_positive
@@ -25,6 +26,7 @@ class ImplicitMAML(Method):
 
     kind: ClassVar[Kind] = "implicit"
     memory_order: ClassVar[Order] = "constant"
+    converged: ClassVar[Mapping[str, Any]] = {"lam": 1.0, "cg_steps": 20, "cg_tolerance": 1e-12}
 
     lam: float = 2.0
     cg_steps: int = 5
@@ -68,6 +70,13 @@ class ImamlGD(ImplicitMAML):
     momentum: its factor, for the two that have a constant one.
     """
 
+    converged: ClassVar[Mapping[str, Any]] = {
+        **ImplicitMAML.converged,
+        "inner_steps": 60,
+        "inner_lr": 0.6,  # the eigenvalues of H + lam I lie in [1.1, 2]: a step contracts by 0.34
+        "optimiser": "gradient-descent",
+    }
+
     inner_lr: float = 0.1
     optimiser: Literal["gradient-descent", "momentum", "nesterov", "accelerated", "adam"] = "gradient-descent"
     momentum: float = 0.9
@@ -94,6 +103,12 @@ class ImamlHF(ImplicitMAML):
 
     newton_cg_steps: Hessian products for each search direction, at most (5 in the paper).
     """
+
+    converged: ClassVar[Mapping[str, Any]] = {
+        **ImplicitMAML.converged,
+        "inner_steps": 20,
+        "newton_cg_steps": 20,
+    }
 
     newton_cg_steps: int = 5
 
