@@ -45,7 +45,8 @@ class ANIL(Method):
         head = support.head_names
         if not head:
             raise ValueError(
-                "anil adapts the model's head, and this model names none; set head_names in its Model, or take maml"
+                "anil adapts the model's head, and this model names none: set head_names in its Model, or "
+                "take maml"
             )
         for _ in range(self.inner_steps):
             g = support.gradient(phi, wrt=head, graph=graph)

@@ -22,12 +22,12 @@ RESIDUAL_NORM = 1e-5  # At which the code's CG stops, absolute: r'r < 1e-10.
 class ImamlAuthors(Method):
     """iMAML's public code: a pull-back after the inner loop, and another operator in the linear system.
 
-    Reproduced: `inner_steps` of gradient descent on the support loss alone, then one step on the proximal term
-    alone; CG from zero for ((1 + damping) I + H / (lambda + 10)) g = v, and g = v at one CG step; the outer
-    Adam's eps of 1e-3. Not reproduced, as it costs time and changes no number: a first product with the zero
-    vector, a new graph for every product. CG here stops where a direction has negative curvature, the code's
-    goes on. Elsewhere: batch norm by the batch's own statistics is the workload's `norm`, the overlap of its
-    training and test characters belongs to its data, and lambda 0 at test time to its evaluation.
+    Reproduced: `inner_steps` of gradient descent on the support loss alone, then one step on the proximal
+    term alone; CG from zero for ((1 + damping) I + H / (lambda + 10)) g = v, and g = v at one CG step; the
+    outer Adam's eps of 1e-3. Not reproduced, as it costs time and changes no number: a first product with the
+    zero vector, a new graph for every product. CG here stops where a direction has negative curvature, the
+    code's goes on. Elsewhere: batch norm by the batch's own statistics is the workload's `norm`; that training
+    and test share characters belongs to the code's data, and lambda 0 at test time to its evaluation.
 
     inner_lr: step size of the inner gradient descent, and of the step on the proximal term.
     lam: proximal strength (lambda).

@@ -15,8 +15,9 @@ class ImamlNeumann(ImplicitMAML):
 
     inner_lr: step size of the inner gradient descent; needs inner_lr * (L + lam) < 2.
     terms: terms of the series, a product with I + H/lambda for each.
-    step_size: a, the step of the series; needs a * (1 + L/lam) < 2. 0 takes inner_lr * lam, with which the series
-        converges where the inner gradient descent does: its terms are that descent's steps, differentiated at phi.
+    step_size: a, the step of the series; needs a * (1 + L/lam) < 2. 0 takes inner_lr * lam: the series then
+        converges where the inner gradient descent does, for its terms are that descent's steps linearised at
+        phi.
     tolerance: relative residual at which the series stops earlier.
     """
 

@@ -16,8 +16,8 @@ from methods.maml import MAML
 class MAMLCheckpointed(MAML):
     """MAML's exact meta-gradient, the inner loop unrolled one segment at a time, from the last to the first.
 
-    Keeps the parameters at the start of each segment and the graph of one: some sqrt(inner_steps) steps. Every
-    segment but the last is run twice.
+    Keeps the parameters at the start of each segment and the graph of one: some sqrt(inner_steps) steps.
+    Every segment but the last is run twice.
 
     segment: inner steps of a segment; 0 takes ceil(sqrt(inner_steps)).
     """

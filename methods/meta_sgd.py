@@ -10,7 +10,7 @@ from harness.core.method import Kind, Method, Order
 from harness.core.objective import Objective, TaskObjectives
 from harness.core.trees import Params
 
-ALPHA = "alpha."  # A parameter's step sizes stand among the meta-parameters under its name with this before it.
+ALPHA = "alpha."  # before a parameter's name: that of its step sizes among the meta-parameters
 
 
 class MetaSGD(Method):

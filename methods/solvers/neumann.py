@@ -1,4 +1,4 @@
-"""The Neumann series (Lorraine, Vicol and Duvenaud 2020, arXiv 1911.02590) for T independent systems at once."""
+"""The Neumann series (Lorraine, Vicol and Duvenaud 2020, arXiv 1911.02590) for T systems at once."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
