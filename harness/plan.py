@@ -1,21 +1,14 @@
 """From a resolved suite to its cells, each with a content-addressed id."""
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from harness import __version__
-from harness.protocol import (
-    Cell,
-    Point,
-    Resolved,
-    ResolvedMethod,
-    ResolvedWorkload,
-    TimeSettings,
-    digest,
-)
+from harness.protocol import Cell, Point, Resolved, ResolvedMethod, ResolvedWorkload, TimeSettings, digest
+from harness.settings import format_settings
 from harness.suite import Suite
 
 
@@ -68,7 +61,7 @@ def make_plan(suite: Suite, resolved: Resolved, *, data_root: str | None, memory
     """
     resolved = replace(
         resolved,
-        methods=tuple({digest([m.name, m.settings, m.source]): m for m in resolved.methods}.values()),
+        methods=with_variants({digest([m.name, m.settings, m.source]): m for m in resolved.methods}.values()),
         workloads=tuple({w.label: w for w in resolved.workloads}.values()),
     )
     cells = tuple(_cells(suite, resolved, data_root, memory_budget))
@@ -91,6 +84,21 @@ def _asked_for(method: ResolvedMethod) -> list[Any]:
         Path(method.spec.name).name,
         method.spec.settings if from_file else method.settings,
     ]
+
+
+def with_variants(methods: Iterable[ResolvedMethod]) -> tuple[ResolvedMethod, ...]:
+    """Methods that share their name, told apart by the settings in which they differ."""
+    methods = tuple(methods)
+    named: dict[str, list[ResolvedMethod]] = {}
+    for method in methods:
+        named.setdefault(method.name, []).append(method)
+
+    def variant(method: ResolvedMethod) -> str:
+        kin = named[method.name]
+        own = {k: v for k, v in method.settings.items() if any(other.settings.get(k) != v for other in kin)}
+        return format_settings(own)
+
+    return tuple(replace(method, variant=variant(method)) for method in methods)
 
 
 def _cells(

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-Measure = Literal["memory", "time", "accuracy"]
+Measure = Literal["memory", "time", "gradient", "accuracy"]
 Status = Literal["ok", "oom", "timeout", "diverged", "error", "skipped", "interrupted"]
 
 Positive = Annotated[int, Field(ge=1, strict=True)]
@@ -83,9 +83,21 @@ class TimeSettings(MeasureSettings):
     blocks: Positive = 3
 
 
+Oracle = Literal["implicit", "unrolled"]
+"""The derivative at the inner problem's solution phi*, and that of the map from theta to phi_K."""
+
+
+class GradientSettings(MeasureSettings):
+    """The meta-gradient of one meta-batch, in float64, beside what it should be."""
+
+    oracles: Annotated[list[Oracle], Field(min_length=1)] = ["implicit", "unrolled"]
+    """What it is held against. The implicit one exists for methods with a `lam` above 0."""
+
+
 SETTINGS: dict[Measure, type[MeasureSettings]] = {
     "memory": MemorySettings,
     "time": TimeSettings,
+    "gradient": GradientSettings,
     "accuracy": AccuracySettings,
 }
 """In the order in which a run takes them: time learns from memory what does not fit."""
@@ -121,6 +133,9 @@ class ResolvedMethod:
 
     broken: str | None = None
     """What is wrong with its adapter, and where, if it is no method as it is: its points are errors."""
+
+    variant: str = ""
+    """What tells it from others of its name in the same plan, for progress lines."""
 
     @property
     def runs(self) -> bool:
@@ -183,7 +198,8 @@ class Point:
 
     @property
     def label(self) -> str:
-        return f"{self.method.name} {self.inner_steps}"
+        variant = f"[{self.method.variant}]" if self.method.variant else ""
+        return f"{self.method.name}{variant} {self.inner_steps}"
 
 
 @dataclass(frozen=True)
@@ -212,7 +228,18 @@ class Cell:
     @property
     def headline(self) -> str:
         """The metric that says how a point of this cell fared."""
-        return {"memory": "peak_bytes", "time": "step_seconds"}.get(self.measure, self.workload.score)
+        match self.measure:
+            case "memory":
+                return "peak_bytes"
+            case "time":
+                return "step_seconds"
+            case "gradient":
+                assert isinstance(self.settings, GradientSettings)
+                # Every method with a meta-gradient has the first; the second takes a `lam`.
+                oracle = "unrolled" if "unrolled" in self.settings.oracles else "implicit"
+                return f"rel_error_{oracle}"
+            case "accuracy":
+                return self.workload.score
 
     @property
     def id(self) -> str:

@@ -14,6 +14,7 @@ from harness.errors import NothingSelected, UsageError, nearest
 from harness.protocol import (
     SETTINGS,
     AccuracySettings,
+    GradientSettings,
     Measure,
     MeasureSettings,
     MemorySettings,
@@ -60,6 +61,7 @@ class SuiteFile(BaseModel):
 
     memory: MemorySettings | None = None
     time: TimeSettings | None = None
+    gradient: GradientSettings | None = None
     accuracy: AccuracySettings | None = None
 
 

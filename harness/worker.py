@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from functools import partial
@@ -28,6 +28,7 @@ from harness.errors import UsageError
 from harness.measure.accuracy import measure_accuracy
 from harness.measure.bench import Bench
 from harness.measure.calm import CalmCheck
+from harness.measure.gradient import measure_gradient
 from harness.measure.memory import measure_memory
 from harness.measure.time import PointFailed, measure_time, warm_up
 from harness.measure.tracker import VirtualOutOfMemory
@@ -49,6 +50,7 @@ from harness.protocol import (
     Reading,
     Refused,
     Request,
+    Samples,
     Search,
     SelfCheck,
     Status,
@@ -134,9 +136,12 @@ def run_cell(launch: Launch, send: Send) -> None:
         _run_block(launch, tasks, send)
         return
     send(At(0))
-    measure = (
-        measure_memory if cell.measure == "memory" else partial(measure_accuracy, progress=_progress(send))
-    )
+    instruments: dict[str, Callable[[Bench], Iterator[Reading | Samples]]] = {
+        "memory": measure_memory,
+        "gradient": measure_gradient,
+        "accuracy": partial(measure_accuracy, progress=_progress(send)),
+    }
+    measure = instruments[cell.measure]
     try:
         with _memory_limit(cell):
             headlines = []  # sent last: a point that fails in a later pass has failed, and that alone

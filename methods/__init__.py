@@ -6,5 +6,12 @@ BUILT_IN = {
     "reptile": "methods.reptile:Reptile",
     "imaml-gd": "methods.imaml:ImamlGD",
     "imaml-hf": "methods.imaml:ImamlHF",
+    "maml-replay": "methods.maml_replay:MAMLReplay",
+    "maml-checkpointed": "methods.maml_checkpointed:MAMLCheckpointed",
+    "maml-truncated": "methods.maml_truncated:MAMLTruncated",
+    "imaml-neumann": "methods.imaml_neumann:ImamlNeumann",
+    "imaml@authors": "methods.imaml_authors:ImamlAuthors",
+    "anil": "methods.anil:ANIL",
+    "meta-sgd": "methods.meta_sgd:MetaSGD",
 }
 """Name -> `module:class`, in the order in which they are listed; loaded on first use."""

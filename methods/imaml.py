@@ -9,19 +9,17 @@ from harness.core.checks import require_at_least, require_fraction, require_posi
 from harness.core.method import Kind, Method, Order
 from harness.core.objective import Objective, Proximal, TaskObjectives
 from harness.core.phases import phase
-from harness.core.record import record
 from harness.core.trees import Params
 from methods.solvers.cg import CG
 from methods.solvers.hessian_free import HessianFree
 from methods.solvers.inner import AcceleratedGradient, GradientDescent, InnerAdam, InnerOptimiser
+from methods.solvers.linear import LinearSolver
 
 
 class ImplicitMAML(Method):
-    """Implicit MAML around any inner optimiser.
+    """Implicit MAML around any inner optimiser and any linear solver.
 
     lam: proximal strength (lambda, eq. 3); Omniglot in the paper: 2.0.
-    cg_steps: products with (I + H/lambda) that the linear solver may use (5 in the paper).
-    cg_tolerance: relative residual at which it stops earlier.
     """
 
     kind: ClassVar[Kind] = "implicit"
@@ -29,17 +27,18 @@ class ImplicitMAML(Method):
     converged: ClassVar[Mapping[str, Any]] = {"lam": 1.0, "cg_steps": 20, "cg_tolerance": 1e-12}
 
     lam: float = 2.0
-    cg_steps: int = 5
-    cg_tolerance: float = 1e-10
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require_positive(self, "lam", "cg_tolerance")
-        require_at_least(self, 1, "cg_steps")
+        require_positive(self, "lam")
 
     @abstractmethod
     def inner(self) -> InnerOptimiser:
         """The optimiser of the inner problem."""
+
+    @abstractmethod
+    def solver(self) -> LinearSolver:
+        """What solves the linear system of the meta-gradient."""
 
     def adapt(self, support: Objective, meta: Params) -> Params:
         """phi ~ argmin L(phi, support) + (lam / 2) ||phi - theta||^2."""
@@ -52,16 +51,31 @@ class ImplicitMAML(Method):
         v = tasks.query.gradient(phi)
         with phase("solve"):
             hessian = tasks.support.hessian(phi)
-            solution = CG(self.cg_steps, self.cg_tolerance).solve(
-                lambda u: trees.axpy(1 / self.lam, hessian(u), u), v
-            )
-        record("solver_residual", solution.residual)
-        record("solver_matvecs", solution.matvecs)
-        record("solver_negative_curvature", solution.negative_curvature)
+            solution = self.solver().solve(lambda u: trees.axpy(1 / self.lam, hessian(u), u), v)
+        solution.record()
         return solution.x
 
 
-class ImamlGD(ImplicitMAML):
+class ImamlCG(ImplicitMAML):
+    """Implicit MAML as published: the linear solver is conjugate gradient.
+
+    cg_steps: products with (I + H/lambda) that the linear solver may use (5 in the paper).
+    cg_tolerance: relative residual at which it stops earlier.
+    """
+
+    cg_steps: int = 5
+    cg_tolerance: float = 1e-10
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_positive(self, "cg_tolerance")
+        require_at_least(self, 1, "cg_steps")
+
+    def solver(self) -> LinearSolver:
+        return CG(self.cg_steps, self.cg_tolerance)
+
+
+class ImamlGD(ImamlCG):
     """iMAML with a first-order inner optimiser; gradient descent unless `optimiser` says otherwise.
 
     inner_lr: step size of the inner optimiser. Gradient descent needs inner_lr * (L + lam) < 2.
@@ -98,10 +112,12 @@ class ImamlGD(ImplicitMAML):
                 return GradientDescent(self.inner_lr, self.momentum, nesterov=kind == "nesterov")
 
 
-class ImamlHF(ImplicitMAML):
+class ImamlHF(ImamlCG):
     """iMAML with the Hessian-free inner optimiser: inner steps are Newton steps.
 
     newton_cg_steps: Hessian products for each search direction, at most (5 in the paper).
+    newton_cg_tolerance: relative residual at which a direction is good enough; early ones may be rougher than
+        late ones, min(newton_cg_tolerance, sqrt||g||). A small value takes every product.
     """
 
     converged: ClassVar[Mapping[str, Any]] = {
@@ -111,10 +127,12 @@ class ImamlHF(ImplicitMAML):
     }
 
     newton_cg_steps: int = 5
+    newton_cg_tolerance: float = 0.5
 
     def __post_init__(self) -> None:
         super().__post_init__()
         require_at_least(self, 1, "newton_cg_steps")
+        require_positive(self, "newton_cg_tolerance")
 
     def inner(self) -> InnerOptimiser:
-        return HessianFree(self.newton_cg_steps)
+        return HessianFree(self.newton_cg_steps, self.newton_cg_tolerance)

@@ -30,16 +30,26 @@ class MAML(Method):
         require_positive(self, "inner_lr")
         require_at_least(self, 0, "lam")
 
+    def inner(self, support: Objective, theta: Params) -> Objective | Proximal:
+        """What the inner loop minimises."""
+        return Proximal(support, theta, self.lam) if self.lam else support
+
+    def descend(self, inner: Objective | Proximal, phi: Params, steps: int) -> Params:
+        """Parameters after `steps` inner steps from `phi`, without a graph."""
+        return GradientDescent(self.inner_lr).minimise(lambda k: inner, phi, steps)
+
+    def unroll(self, inner: Objective | Proximal, phi: Params, steps: int) -> Params:
+        """The same steps with the graph of each: the result can be differentiated by `phi` and by theta."""
+        for _ in range(steps):
+            phi = trees.axpy(-self.inner_lr, inner.gradient(phi, graph=True), phi)
+        return phi
+
     def adapt(self, support: Objective, meta: Params) -> Params:
-        inner = Proximal(support, meta, self.lam) if self.lam else support
-        return GradientDescent(self.inner_lr).minimise(lambda k: inner, meta, self.inner_steps)
+        return self.descend(self.inner(support, meta), meta, self.inner_steps)
 
     def meta_gradient(self, tasks: TaskObjectives, meta: Params) -> Params:
         theta = trees.leaves(meta)
-        inner = Proximal(tasks.support, theta, self.lam) if self.lam else tasks.support
-        phi = theta
-        for _ in range(self.inner_steps):
-            phi = trees.axpy(-self.inner_lr, inner.gradient(phi, graph=True), phi)
+        phi = self.unroll(self.inner(tasks.support, theta), theta, self.inner_steps)
         gradients = torch.autograd.grad(
             tasks.query.loss(phi).sum(), list(theta.values()), materialize_grads=True
         )

@@ -157,3 +157,11 @@ def test_the_manifest_lists_every_cell_with_its_points(tmp_path: Path) -> None:
     ]
     assert {cell["workload"] for cell in manifest["cells"]} == {"sinusoid"}
     assert plan.cells[0].workload.spec == WorkloadSpec("sinusoid", {}, plan.cells[0].workload.spec.where)
+
+
+def test_variants_of_a_method_are_told_apart_where_a_run_tells_its_progress(tmp_path: Path) -> None:
+    methods = '"imaml-gd[cg_steps=2,lam=3.0]" = {}\n"imaml-gd[cg_steps=5,lam=3.0]" = {}\nfomaml = {}'
+    suite = write_suite(tmp_path, methods=methods, measures=["memory"], inner_steps="[1]")
+    plan = plan_of(load_suite(str(suite), Overrides()))
+    shown = [cell.label.removeprefix("memory sinusoid ") for cell in plan.cells]
+    assert shown == ["imaml-gd[cg_steps=2] 1 seed 0", "imaml-gd[cg_steps=5] 1 seed 0", "fomaml 1 seed 0"]

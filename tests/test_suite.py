@@ -62,7 +62,7 @@ def test_shipped_suites_load_and_measure_something(name: str) -> None:
     suite = load_suite(name, Overrides())
     assert suite.name == name
     assert suite.content.title
-    assert {"memory", "time", "accuracy"} >= set(suite.measures) != set()
+    assert {"memory", "time", "gradient", "accuracy"} >= set(suite.measures) != set()
 
 
 def test_a_suite_is_named_by_its_file(path: Path) -> None:
@@ -108,7 +108,10 @@ def test_a_suite_without_methods_is_refused(path: Path) -> None:
 
 def test_a_suite_without_a_measure_is_refused(path: Path) -> None:
     path.write_text(SUITE[: SUITE.index("[memory]")])
-    assert "there is nothing to measure; add a table [memory] or [time] or [accuracy]." in refusal(load, path)
+    assert (
+        "there is nothing to measure; add a table [memory] or [time] or [gradient] or [accuracy]."
+        in refusal(load, path)
+    )
 
 
 @pytest.mark.parametrize(

@@ -92,6 +92,9 @@ def headline(outcome: Outcome) -> str:
     for score in ("accuracy", "loss"):
         if score in values:
             return f"{score} {values[score]:.3f} ±{values.get(f'{score}_ci95', float('nan')):.3f}"
+    for metric in ("rel_error_implicit", "rel_error_unrolled"):
+        if metric in values:
+            return f"relative error {values[metric]:.1e} ({metric.removeprefix('rel_error_')})"
     if "peak_bytes" in values:
         return f"peak {values['peak_bytes'] / 2**20:.1f} MiB"
     if "step_seconds" in values:

@@ -42,7 +42,7 @@ def run(
     measure: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="memory|time|accuracy", help="Take only this measure of the suite (repeatable)."
+            metavar="memory|time|gradient|accuracy", help="Take only this measure of the suite (repeatable)."
         ),
     ] = None,
     seed: Annotated[

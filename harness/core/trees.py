@@ -63,6 +63,17 @@ def select(mask: Tensor, x: Params, y: Params) -> Params:
     return {name: torch.where(per_task(mask, x[name]), x[name], y[name]) for name in x}
 
 
+def flatten(params: Params) -> Tensor:
+    """Every task's parameters as one vector [T, P], in the order of the names."""
+    return torch.cat([p.reshape(len(p), -1) for p in params.values()], 1)
+
+
+def unflatten(vectors: Tensor, like: Params) -> Params:
+    """The inverse of `flatten`: `vectors` [T, P] with the names and shapes of `like`."""
+    parts = vectors.split([p[0].numel() for p in like.values()], 1)
+    return {name: part.reshape(p.shape) for part, (name, p) in zip(parts, like.items(), strict=True)}
+
+
 def per_task(values: Tensor, like: Tensor) -> Tensor:
     """`values` [T] shaped to broadcast against `like` [T, ...]."""
     return values.reshape(-1, *(1,) * (like.dim() - 1))

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 class Work:
     """Evaluations for every task.
 
-    gradients: of a loss, by whatever call. hessian_products: v -> H v, also those that a backward pass through
-    an unrolled loop makes, one for each gradient whose graph was kept. losses: without a derivative.
+    gradients: of a loss, by whatever call. hessian_products: v -> H v, also those that a backward pass
+    through an unrolled loop makes, one for each gradient whose graph was kept. losses: no derivative.
     """
 
     gradients: int = 0
@@ -23,7 +23,7 @@ _work: Work | None = None
 
 @contextmanager
 def counting() -> Iterator[Work]:
-    """Count what objectives are asked for inside the block. A library's own calls of the model are not seen."""
+    """Count what objectives are asked for inside the block; a library's own calls of the model are not."""
     global _work
     before, _work = _work, Work()
     try:

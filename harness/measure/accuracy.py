@@ -8,16 +8,15 @@ import torch
 from scipy.special import stdtrit
 from torch import Tensor
 
-from harness.core.record import Records, recording
+from harness.core.record import recording
 from harness.core.trees import Params
 from harness.measure.bench import Bench
+from harness.measure.doubts import doubts
 from harness.measure.tracker import LiveStorages
 from harness.protocol import AccuracySettings, Reading, Samples
 from harness.training import Diverged, evaluate, evaluation_chunk, for_testing, train
 from harness.workloads.base import Split, Tasks
 
-UNSOLVED = 1.0  # relative residual of the zero vector
-OFTEN = 0.1  # share of solves
 NEIGHBOUR_CHUNK = 100
 
 
@@ -93,24 +92,6 @@ def measure_accuracy(bench: Bench, progress: Callable[[float, str], None]) -> It
     yield from doubts(records)
     scores = {metric: values.tolist() for metric, values in per_task.items()}
     yield Samples("per_task", {"task": list(range(settings.test_tasks)), **scores})
-
-
-def doubts(records: Records) -> Iterator[Reading]:
-    """Warnings where a method's linear solver did not do what its name says."""
-    found = []
-    residual, curved = records.average("solver_residual"), records.average("solver_negative_curvature")
-    if residual > UNSOLVED:
-        found.append(
-            f"the linear solver left a mean relative residual of {residual:.2g}, where 1 is no solution at "
-            "all: raise cg_steps or lam before taking this for an implicit gradient"
-        )
-    if curved > OFTEN:
-        found.append(
-            f"{curved:.0%} of the linear solves met negative curvature and stopped there: I + H/lam is not "
-            "positive definite, raise lam"
-        )
-    for repeat, detail in enumerate(found):
-        yield Reading(0, "flag", None, "", repeat=repeat, detail=detail)
 
 
 def half_width(values: Tensor) -> float:

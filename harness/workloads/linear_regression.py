@@ -104,29 +104,57 @@ def implicit_meta_gradient(tasks: TaskBatch, theta: Tensor, lam: float) -> Tenso
     return torch.linalg.solve(torch.eye(a.shape[-1], dtype=a.dtype) + a / lam, v)
 
 
-def unrolled_iterate(support: Shots, theta: Tensor, lr: float, steps: int, lam: float = 0.0) -> Tensor:
-    """phi_K = phi* + (I - lr (A + lam I))^K (theta - phi*), descending L + (lam/2) ||w - theta||^2."""
-    contraction, fixed = _contraction(support, theta, lr, steps, lam)
+def unrolled_iterate(
+    support: Shots,
+    theta: Tensor,
+    lr: float,
+    steps: int,
+    lam: float = 0.0,
+    momentum: float = 0.0,
+    nesterov: bool = False,
+) -> Tensor:
+    """phi_K = phi* + C_K (theta - phi*), descending L + (lam/2) ||w - theta||^2."""
+    contraction, fixed = _contraction(support, theta, lr, steps, lam, momentum, nesterov)
     return fixed + contraction @ (theta - fixed)
 
 
 def unrolled_meta_gradient(
-    tasks: TaskBatch, theta: Tensor, lr: float, steps: int, lam: float = 0.0
+    tasks: TaskBatch,
+    theta: Tensor,
+    lr: float,
+    steps: int,
+    lam: float = 0.0,
+    momentum: float = 0.0,
+    nesterov: bool = False,
 ) -> Tensor:
     """Derivative of the query loss at phi_K with respect to theta, through every step [T, d, 1]."""
-    contraction, _ = _contraction(tasks.support, theta, lr, steps, lam)
+    contraction, _ = _contraction(tasks.support, theta, lr, steps, lam, momentum, nesterov)
     a, _ = normal_equations(tasks.support)
     eye = torch.eye(a.shape[-1], dtype=a.dtype)
     aq, bq = normal_equations(tasks.query)
-    v = aq @ unrolled_iterate(tasks.support, theta, lr, steps, lam) - bq
+    v = aq @ unrolled_iterate(tasks.support, theta, lr, steps, lam, momentum, nesterov) - bq
     # d phi* / d theta = lam (A + lam I)^-1, zero for lam = 0.
     fixed_jacobian = lam * torch.linalg.inv(a + lam * eye)
     jacobian = fixed_jacobian + contraction @ (eye - fixed_jacobian)
     return jacobian.mT @ v
 
 
-def _contraction(support: Shots, theta: Tensor, lr: float, steps: int, lam: float) -> tuple[Tensor, Tensor]:
+def _contraction(
+    support: Shots, theta: Tensor, lr: float, steps: int, lam: float, momentum: float, nesterov: bool
+) -> tuple[Tensor, Tensor]:
+    """C_K [T, d, d] and phi* [T, d, 1].
+
+    With B = A + lam I, e = phi - phi* and the velocity v (0 at first), a step is v+ = m v + B e, then
+    e+ = e - lr v+ (heavy-ball) or e+ = e - lr (B e + m v+) (Nesterov): linear in (e, v). C_K is the block of
+    its K-th power that takes e to e; without momentum it is (I - lr B)^K.
+    """
     a, _ = normal_equations(support)
-    eye = torch.eye(a.shape[-1], dtype=a.dtype)
-    step = eye - lr * (a + lam * eye)
-    return torch.linalg.matrix_power(step, steps), inner_solution(support, theta, lam)
+    d = a.shape[-1]
+    eye = torch.eye(d, dtype=a.dtype).expand_as(a)
+    b = a + lam * eye
+    ahead = 1 + momentum if nesterov else 1.0
+    carried = momentum**2 if nesterov else momentum
+    position = torch.cat([eye - lr * ahead * b, -lr * carried * eye], -1)
+    velocity = torch.cat([b, momentum * eye], -1)
+    power = torch.linalg.matrix_power(torch.cat([position, velocity], -2), steps)
+    return power[..., :d, :d], inner_solution(support, theta, lam)

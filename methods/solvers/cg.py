@@ -8,18 +8,8 @@ from torch import Tensor
 
 from harness.core import trees
 from harness.core.trees import Params
+from methods.solvers.linear import Solution
 from methods.solvers.stopping import all_finished
-
-
-@dataclass(frozen=True)
-class Solution:
-    """`x` [T, ...] with, for each task: relative residual ||b - Ax|| / ||b||, products with A, and whether a
-    direction of non-positive curvature stopped it."""
-
-    x: Params
-    residual: Tensor
-    matvecs: Tensor
-    negative_curvature: Tensor
 
 
 @dataclass(frozen=True)
@@ -44,7 +34,7 @@ class CG:
         bound = bb * (self.tolerance**2 if tolerance is None else tolerance.square())
         x = trees.combine(torch.zeros_like, b)
         r, p, rr = b, b, bb
-        active = rr > bound
+        active = ~(rr <= bound)  # a right-hand side that is not finite is let through, to be seen in x
         matvecs = torch.zeros_like(bb)
         curved = torch.zeros_like(active)
         for _ in range(self.steps):
@@ -69,4 +59,4 @@ class CG:
             )
             p = trees.axpy(beta, p, r)
         residual = (rr / bb.clamp_min(torch.finfo(bb.dtype).tiny)).sqrt()
-        return Solution(x, residual, matvecs, curved)
+        return Solution(x, residual, matvecs, curved, diverged=torch.zeros_like(curved))

@@ -24,12 +24,13 @@ GRADIENT_TOLERANCE = 1e-9  # ||g|| under which a task is solved, relative to 1 +
 class HessianFree:
     """`steps` Newton steps, each with at most `cg_steps` products with the Hessian.
 
-    The direction solves H d = -g by CG to the forcing tolerance min(1/2, sqrt||g||); where the first CG
+    The direction solves H d = -g by CG to the forcing tolerance min(`forcing`, sqrt||g||); where the first CG
     direction has non-positive curvature it is steepest descent. Each task has its own step size, and stops
     on its own: at a vanishing gradient, or where no tried step decreases its loss.
     """
 
     cg_steps: int = 5
+    forcing: float = 0.5
 
     def minimise(self, objective: StepObjective, start: Params, steps: int) -> Params:
         phi = trees.detach(start)
@@ -54,7 +55,7 @@ class HessianFree:
     def direction(self, hessian: Curvature, g: Params, size: Tensor) -> Params:
         """A descent direction of every task."""
         down = trees.scale(-1.0, g)
-        forcing = size.sqrt().clamp_max(0.5)
+        forcing = size.sqrt().clamp_max(self.forcing)
         newton = CG(self.cg_steps).solve(hessian, down, tolerance=forcing)
         record("newton_negative_curvature", newton.negative_curvature)
         stuck = newton.negative_curvature & (newton.matvecs <= 1)

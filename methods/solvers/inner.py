@@ -66,7 +66,7 @@ class GradientDescent:
 
 @dataclass(frozen=True)
 class AcceleratedGradient:
-    """Nesterov's accelerated gradient (1983) with adaptive restart (O'Donoghue and Candes 2015, gradient scheme).
+    """Nesterov's accelerated gradient (1983) with the adaptive restart of O'Donoghue and Candes (2015).
 
     x+ = y - lr * g(y), t+ = (1 + sqrt(1 + 4 t^2)) / 2, y+ = x+ + (t - 1) / t+ * (x+ - x); a task whose step
     goes uphill, g(y)'(x+ - x) > 0, begins again with t = 1. With lr = 1 / L it needs no condition number, and

@@ -12,8 +12,9 @@ from harness.core.episodes import Shots, TaskBatch
 from harness.core.objective import task_objectives
 from harness.core.outer import Adam
 from harness.core.record import Records
-from harness.measure.accuracy import doubts, half_width, measure_accuracy, neighbour_accuracy
+from harness.measure.accuracy import half_width, measure_accuracy, neighbour_accuracy
 from harness.measure.bench import Bench
+from harness.measure.doubts import doubts
 from harness.measure.tracker import VirtualOutOfMemory
 from harness.protocol import AccuracySettings, Reading, Samples
 from harness.training import Diverged, evaluate, evaluation_chunk

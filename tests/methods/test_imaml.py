@@ -22,7 +22,7 @@ from harness.core.record import recording
 from harness.core.trees import Params
 from harness.workloads.linear_regression import implicit_meta_gradient, inner_solution
 from methods.fomaml import FOMAML
-from methods.imaml import ImamlGD, ImamlHF, ImplicitMAML
+from methods.imaml import ImamlCG, ImamlGD, ImamlHF
 from methods.maml import MAML
 from methods.reptile import Reptile
 from methods.solvers.inner import InnerOptimiser, StepObjective
@@ -101,7 +101,7 @@ class Stay:
         return dict(self.phi)
 
 
-class ImamlAt(ImplicitMAML):
+class ImamlAt(ImamlCG):
     """iMAML at a given phi: the linear solver alone."""
 
     phi: Any = None
