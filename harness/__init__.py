@@ -19,6 +19,7 @@ _HOME = {
     "SGD": "harness.core.outer",
     "Shots": "harness.core.episodes",
     "TaskBatch": "harness.core.episodes",
+    "TaskModule": "harness.core.model",
     "TaskObjectives": "harness.core.objective",
     "phase": "harness.core.phases",
     "record": "harness.core.record",
@@ -36,6 +37,7 @@ __all__ = [
     "Proximal",
     "Shots",
     "TaskBatch",
+    "TaskModule",
     "TaskObjectives",
     "__version__",
     "phase",
@@ -47,6 +49,7 @@ if TYPE_CHECKING:
     from harness.core import trees
     from harness.core.episodes import Shots, TaskBatch
     from harness.core.method import Method
+    from harness.core.model import TaskModule
     from harness.core.objective import Objective, Proximal, TaskObjectives
     from harness.core.outer import SGD, Adam, Interpolate, Outer
     from harness.core.phases import phase

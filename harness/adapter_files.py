@@ -14,22 +14,12 @@ from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from types import CodeType, ModuleType
 
-from harness.errors import UsageError
+from harness.core.libraries import libraries_of, library_fault
+from harness.errors import BrokenAdapter, LibraryMissing
 
 OWN_PACKAGES = ("harness", "methods", "suites")
 _beside_adapters: set[str] = set()
 """Names of the modules that adapters have imported from their folders; every adapter imports its own."""
-
-
-class LibraryMissing(Exception):
-    """An adapter's library is not installed: its points are skipped, with what to install."""
-
-
-class BrokenAdapter(UsageError):
-    """An adapter that cannot be a method as it is: its points are errors, with file and line.
-
-    What is not there at all, a name or a path, is a plain UsageError: nothing can be meant by it.
-    """
 
 
 @dataclass(frozen=True)
@@ -40,6 +30,9 @@ class AdapterFile:
     files: tuple[Path, ...]
     names: frozenset[str]
     """Of all these modules."""
+
+    libraries: dict[str, str]
+    """Package -> version, of what these modules name."""
 
 
 def load_file(path: Path, where: str) -> AdapterFile:
@@ -63,9 +56,11 @@ def _load(path: Path, place: Path, mtime_ns: int, size: int, where: str) -> Adap
     try:
         with _importable(place.parent):
             spec.loader.exec_module(module)
+    except LibraryMissing:
+        raise
     except (Exception, SystemExit) as failure:
-        if isinstance(failure, ModuleNotFoundError) and not is_own(failure.name):
-            raise LibraryMissing(f"install '{failure.name}', which {path} imports") from failure
+        if said := library_fault(failure, is_own, place.parent):
+            raise LibraryMissing(f"{said}, which {path} imports") from failure
         frames = traceback.extract_tb(failure.__traceback__)
         inside = [f.lineno for f in frames if f.filename == str(place)]
         line = failure.lineno if isinstance(failure, SyntaxError) else (inside or [None])[-1]
@@ -76,7 +71,8 @@ def _load(path: Path, place: Path, mtime_ns: int, size: int, where: str) -> Adap
         loaded = {other: sys.modules[other] for other in set(sys.modules) - before if not is_own(other)}
         beside = dict(_beside(place, loaded))
         _beside_adapters.update(beside)
-    return AdapterFile(module, (place, *sorted(beside.values())), frozenset({spec.name, *beside}))
+    libraries = libraries_of([module, *(loaded[other] for other in beside)])
+    return AdapterFile(module, (place, *sorted(beside.values())), frozenset({spec.name, *beside}), libraries)
 
 
 def is_own(module: str | None) -> bool:
@@ -84,9 +80,10 @@ def is_own(module: str | None) -> bool:
     return (module or "").partition(".")[0] in OWN_PACKAGES
 
 
-def hash_files(files: Iterable[Path]) -> str:
-    """16 hexadecimal digits of the SHA-256 of the files' contents, in the order of their names."""
-    digest = hashlib.sha256()
+def hash_files(files: Iterable[Path], versions: Mapping[str, str] | None = None) -> str:
+    """16 hexadecimal digits of the SHA-256 of the files' contents, in the order of their names, and of
+    libraries' versions."""
+    digest = hashlib.sha256(repr(sorted(versions.items())).encode() if versions else b"")
     for path in sorted(files, key=lambda p: (p.name, str(p))):
         digest.update(path.read_bytes())
     return digest.hexdigest()[:16]

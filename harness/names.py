@@ -14,7 +14,8 @@ ENTRY_POINTS = "innerloop.methods"
 def method_names() -> dict[str, str]:
     """Known names -> `module:class`: built in first, then those that installed packages offer."""
     offered = {point.name: point.value for point in entry_points(group=ENTRY_POINTS)}
-    return methods.BUILT_IN | {name: home for name, home in offered.items() if name not in methods.BUILT_IN}
+    own = methods.BUILT_IN | methods.OVER_LIBRARIES
+    return own | {name: home for name, home in offered.items() if name not in own}
 
 
 def kebab(name: str) -> str:

@@ -10,10 +10,10 @@ import torch
 
 import harness
 from harness import registry, workloads
-from harness.adapter_files import BrokenAdapter, LibraryMissing, hash_files
+from harness.adapter_files import hash_files
 from harness.core.outer import RULES
 from harness.environment import cpu_model
-from harness.errors import UsageError
+from harness.errors import BrokenAdapter, LibraryMissing, UsageError
 from harness.measure.bench import Bench
 from harness.numerics import describe_numerics, fix_numerics
 from harness.protocol import MemorySettings, Request, Resolved, ResolvedMethod, ResolvedWorkload

@@ -129,7 +129,10 @@ class ResolvedMethod:
     """Hash of the adapter's file, its base classes' and the modules beside it that it imports."""
 
     missing: str | None = None
-    """What to install, if its library is absent: its points are skipped."""
+    """What to install, if its library is absent, too old or broken: its points are skipped."""
+
+    libraries: dict[str, str] = field(default_factory=dict)
+    """Package -> version, of the libraries that the adapter names; in `source` too."""
 
     broken: str | None = None
     """What is wrong with its adapter, and where, if it is no method as it is: its points are errors."""

@@ -7,19 +7,11 @@ from pathlib import Path
 from typing import Any, get_args
 
 from harness import workloads
-from harness.adapter_files import (
-    BrokenAdapter,
-    LibraryMissing,
-    blame,
-    defining_files,
-    hash_files,
-    is_own,
-    line_of,
-    load_file,
-)
+from harness.adapter_files import blame, defining_files, hash_files, is_own, line_of, load_file
+from harness.core.libraries import libraries_of, library_fault
 from harness.core.method import Kind, Method, Order
 from harness.core.outer import RULES
-from harness.errors import UsageError, nearest
+from harness.errors import BrokenAdapter, LibraryMissing, UsageError, nearest
 from harness.names import kebab, method_names
 from harness.protocol import MethodSpec, ResolvedMethod, WorkloadSpec, digest
 from harness.settings import build, merged, settings_of
@@ -32,7 +24,7 @@ def load_method(name: str, where: str) -> tuple[str, type[Method]]:
     """The bare name and the class of a method given by name or as `path/to/file.py:Class`.
 
     Raises UsageError for what is not there, BrokenAdapter for what is no method, LibraryMissing if a library
-    that it imports is absent.
+    that it imports is absent or broken.
     """
     if is_path(name):
         return _load_path(name, where)
@@ -43,14 +35,16 @@ def load_method(name: str, where: str) -> tuple[str, type[Method]]:
     module, _, attribute = known[name].partition(":")
     try:
         cls = getattr(importlib.import_module(module), attribute)
-    except ModuleNotFoundError as failure:
-        if is_own(failure.name):
-            raise
-        raise LibraryMissing(f"install '{failure.name}' to run {name}") from failure
+    except LibraryMissing:
+        raise
     except (Exception, SystemExit) as failure:
-        if is_own(module):
+        package = module.partition(".")[0]
+        said = library_fault(failure, lambda other: is_own(other) or other.partition(".")[0] == package)
+        if not said and is_own(module):
             raise
-        raise BrokenAdapter(f"{where}: '{name}' ({known[name]}): {blame(failure)}; mend it.") from failure
+        if not said:
+            raise BrokenAdapter(f"{where}: '{name}' ({known[name]}): {blame(failure)}; mend it.") from failure
+        raise LibraryMissing(f"{said} to run {name}") from failure
     return name, _checked(cls, attribute, f"{where}: '{name}' ({known[name]})")
 
 
@@ -63,12 +57,14 @@ def resolve_method(spec: MethodSpec, inner_steps: int) -> ResolvedMethod:
     except BrokenAdapter as failure:
         return _broken(spec, failure)
     try:
-        return ResolvedMethod(spec, name, _settings(spec, cls, inner_steps), source_of(spec, cls))
+        files, libraries = _made_of(spec, cls)
+        settings = _settings(spec, cls, inner_steps)
     except UsageError:
         raise
     except Exception as failure:  # its own __post_init__, say, or an annotation that means nothing
-        files = defining_files(cls)
-        return _broken(spec, BrokenAdapter(f"{spec.where}: {blame(failure, files)}; mend the file."))
+        said = blame(failure, defining_files(cls))
+        return _broken(spec, BrokenAdapter(f"{spec.where}: {said}; mend the file."))
+    return ResolvedMethod(spec, name, settings, hash_files(files, libraries), libraries=libraries)
 
 
 def _broken(spec: MethodSpec, failure: BrokenAdapter) -> ResolvedMethod:
@@ -122,15 +118,25 @@ def workload_class(name: str) -> type[Workload]:
 
 
 def source_of(spec: MethodSpec, cls: type[Method]) -> str:
-    """Hash of the adapter's file, of those that its base classes come from, and of its modules beside it."""
+    """Hash of the adapter's file, of those that its base classes come from, of its modules beside it, and of
+    the versions of the libraries that they name."""
+    files, libraries = _made_of(spec, cls)
+    return hash_files(files, libraries)
+
+
+def _made_of(spec: MethodSpec, cls: type[Method]) -> tuple[set[Path], dict[str, str]]:
+    """The files, and the libraries with their versions, that make the adapter."""
     modules = {base.__module__ for base in cls.__mro__ if issubclass(base, Method)}
     files: set[Path] = set()
+    libraries: dict[str, str] = {}
     if is_path(spec.name):
         adapter = load_file(Path(spec.name.rpartition(":")[0]), spec.where)
         files.update(adapter.files)
+        libraries.update(adapter.libraries)
         modules -= adapter.names
     files.update(Path(str(sys.modules[module].__file__)) for module in modules)
-    return hash_files(files)
+    libraries.update(libraries_of(sys.modules[module] for module in modules))
+    return files, libraries
 
 
 def is_path(name: str) -> bool:

@@ -137,8 +137,11 @@ def default_jobs(suite: Suite, resolved: Resolved) -> int:
 
 
 def describe(resolved: Resolved, suite: Suite) -> dict[str, Any]:
-    """The environment as it is kept with the run."""
-    return environment.describe_machine() | resolved.environment | {"threads": suite.content.threads}
+    """The environment as it is kept with the run; the adapters' libraries are among the packages."""
+    facts = environment.describe_machine() | resolved.environment | {"threads": suite.content.threads}
+    for method in resolved.methods:
+        facts["packages"] |= method.libraries
+    return facts
 
 
 def check_instruments(

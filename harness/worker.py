@@ -21,10 +21,10 @@ from pathlib import Path
 import torch
 
 from harness import registry
-from harness.adapter_files import LibraryMissing, blame, place
+from harness.adapter_files import blame, place
 from harness.conformance.kit import CHECKS, Check, findings
 from harness.conformance.subject import Subject
-from harness.errors import UsageError
+from harness.errors import LibraryMissing, UsageError
 from harness.measure.accuracy import measure_accuracy
 from harness.measure.bench import Bench
 from harness.measure.calm import CalmCheck

@@ -15,3 +15,12 @@ BUILT_IN = {
     "meta-sgd": "methods.meta_sgd:MetaSGD",
 }
 """Name -> `module:class`, in the order in which they are listed; loaded on first use."""
+
+OVER_LIBRARIES = {
+    "maml@learn2learn": "methods.peers.over_learn2learn:Learn2learnMAML",
+    "fomaml@learn2learn": "methods.peers.over_learn2learn:Learn2learnFOMAML",
+    "maml@higher": "methods.peers.over_higher:HigherMAML",
+    "maml@torchopt": "methods.peers.over_torchopt:TorchoptMAML",
+    "imaml@torchopt": "methods.peers.over_torchopt:TorchoptIMAML",
+}
+"""The same, of adapters that need another library to be there."""

@@ -7,9 +7,8 @@ import pytest
 from problems import linear, parameters, relative_error
 
 from harness import registry
-from harness.adapter_files import LibraryMissing
 from harness.core.method import Method
-from harness.errors import UsageError
+from harness.errors import LibraryMissing, UsageError
 from harness.preflight import check_names
 from harness.protocol import MethodSpec, ResolvedMethod, WorkloadSpec
 from harness.registry import Changed, kebab, load_method, make_method, make_workload, resolve_method
@@ -352,7 +351,7 @@ def test_a_built_in_methods_source_is_of_its_base_classes_too(monkeypatch: pytes
     _, cls = load_method(spec.name, spec.where)
     seen: set[str] = set()
 
-    def remember(files: Any) -> str:
+    def remember(files: Any, versions: Any) -> str:
         seen.update(Path(f).name for f in files)
         return ""
 

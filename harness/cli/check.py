@@ -58,9 +58,7 @@ def check(
     specs = [MethodSpec(*parse_spec(text, text), where=text) for text in method]
     for spec in specs:
         if "inner_steps" in spec.settings:
-            raise UsageError(
-                f"{spec.where}: each check has inner steps of its own; leave 'inner_steps' out."
-            )
+            raise UsageError(f"{spec.where}: each check has inner steps of its own; leave 'inner_steps' out.")
     verdicts = []
     with LocalExecutor() as executor:
         for text, spec in zip(method, specs, strict=True):

@@ -1,6 +1,7 @@
 """What a workload's model owes the harness: a pure function of its parameters, for T tasks at once."""
 
 from abc import ABC, abstractmethod
+from operator import attrgetter
 
 import torch
 from torch import Tensor, nn
@@ -62,3 +63,36 @@ class ModuleModel(Model):
             return torch.func.functional_call(self.module, own, (x,))
 
         return torch.func.vmap(one)(params, inputs)
+
+
+class Layer(nn.Module):
+    """The parameters that share a prefix. A class of its own: `higher` patches no bare `nn.Module`."""
+
+
+class TaskModule(nn.Module):
+    """One task's parameters and their model as an `nn.Module`, for libraries that want one.
+
+    `params` [1, ...] become `nn.Parameter`s of the same names, `conv0.weight` that of a submodule `conv0`.
+    They share the tensors' memory: a library that writes in place writes into what it was given.
+    """
+
+    def __init__(self, model: Model, params: Params) -> None:
+        super().__init__()
+        self._model = model
+        self._names = tuple(params)
+        for name, p in params.items():
+            path, _, own = name.rpartition(".")
+            holder: nn.Module = self
+            for part in filter(None, path.split(".")):
+                if part not in holder._modules:
+                    holder.add_module(part, Layer())
+                holder = holder.get_submodule(part)
+            holder.register_parameter(own, nn.Parameter(p.detach().squeeze(0)))
+
+    def forward(self, x: Tensor, reference: Tensor | None = None) -> Tensor:
+        """Outputs [n, out] of one task for its inputs [n, ...]; `reference` [m, ...] is `Model.forward`'s."""
+        # Looked up as attributes: that is where libraries put the tensors that take the parameters' place.
+        params = {name: attrgetter(name)(self).unsqueeze(0) for name in self._names}
+        return self._model.forward(
+            params, x.unsqueeze(0), None if reference is None else reference.unsqueeze(0)
+        )[0]
