@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from harness.settings import telling_apart
 from harness.store import Row, RunFolder
 
 ROW_COLUMNS = [field.name for field in fields(Row)]
@@ -77,12 +78,7 @@ def label_methods(frame: pd.DataFrame, settings: list[dict[str, Any]]) -> list[s
         rivals.setdefault((method, workload, measure), {})[text] = each
     differing: dict[str, set[str]] = {}
     for (method, _, _), variants in rivals.items():
-        names = {name for each in variants.values() for name in each}
-        differing.setdefault(method, set()).update(
-            name
-            for name in names
-            if len({json.dumps(each.get(name), sort_keys=True) for each in variants.values()}) > 1
-        )
+        differing.setdefault(method, set()).update(telling_apart(list(variants.values())))
     return [
         _label(method, {name: each[name] for name in sorted(differing[method]) if name in each})
         for method, each in zip(frame["method"], settings, strict=True)

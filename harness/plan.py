@@ -8,7 +8,7 @@ from typing import Any
 
 from harness import __version__
 from harness.protocol import Cell, Point, Resolved, ResolvedMethod, ResolvedWorkload, TimeSettings, digest
-from harness.settings import format_settings
+from harness.settings import format_settings, telling_apart
 from harness.suite import Suite
 
 
@@ -94,9 +94,8 @@ def with_variants(methods: Iterable[ResolvedMethod]) -> tuple[ResolvedMethod, ..
         named.setdefault(method.name, []).append(method)
 
     def variant(method: ResolvedMethod) -> str:
-        kin = named[method.name]
-        own = {k: v for k, v in method.settings.items() if any(other.settings.get(k) != v for other in kin)}
-        return format_settings(own)
+        names = telling_apart([other.settings for other in named[method.name]])
+        return format_settings({name: method.settings[name] for name in names if name in method.settings})
 
     return tuple(replace(method, variant=variant(method)) for method in methods)
 

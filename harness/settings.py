@@ -1,9 +1,10 @@
 """Settings of methods and workloads: written in brackets or TOML tables, checked against dataclass fields."""
 
 import dataclasses
+import json
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar, get_type_hints
 
 from harness.errors import UsageError, nearest
@@ -69,6 +70,19 @@ def merged(settings: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str,
             value = merged(inner, value)
         result[key] = value
     return result
+
+
+def telling_apart(variants: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The names of settings that tell variants apart: a single one if one is enough, else all that differ.
+
+    >>> telling_apart([{"steps": 2, "lr": 0.1}, {"steps": 5, "lr": 0.1}, {"steps": 9, "lr": 1.0}])
+    ['steps']
+    """
+    names = sorted({name for each in variants for name in each})
+    values = {n: [json.dumps(v.get(n), sort_keys=True) for v in variants] for n in names}
+    differing = [name for name in names if len(set(values[name])) > 1]
+    enough = [name for name in differing if len(set(values[name])) == len(variants)]
+    return enough if len(enough) == 1 else differing
 
 
 def format_settings(settings: Mapping[str, Any]) -> str:

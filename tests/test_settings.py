@@ -13,6 +13,7 @@ from harness.settings import (
     set_dotted,
     settings_of,
     split_outside_brackets,
+    telling_apart,
 )
 from methods.imaml import ImamlGD
 from methods.maml import MAML
@@ -153,3 +154,19 @@ def test_whole_numbers_serve_as_floats_and_become_them() -> None:
 def test_what_does_not_fit_is_an_error_with_place_and_remedy(settings: dict[str, Any], said: str) -> None:
     with pytest.raises(UsageError, match=said):
         build(Kiln, settings, "here", RULES)
+
+
+def test_variants_are_told_apart_by_one_setting_where_one_is_enough() -> None:
+    by_one = [
+        {"optimiser": "adam", "lr": 0.1},
+        {"optimiser": "nesterov", "lr": 1.0},
+        {"optimiser": "sgd", "lr": 1.0},
+    ]
+    assert telling_apart(by_one) == ["optimiser"]
+    by_two = [
+        {"optimiser": "adam", "lr": 0.1},
+        {"optimiser": "adam", "lr": 1.0},
+        {"optimiser": "sgd", "lr": 1.0},
+    ]
+    assert telling_apart(by_two) == ["lr", "optimiser"]
+    assert telling_apart(by_one[:1]) == []

@@ -8,13 +8,16 @@ import torch
 from problems import make
 
 from harness.measure.bench import Bench
+from harness.measure.gradient import measure_gradient
 from harness.measure.memory import measure_memory
 from harness.measure.prediction import PROFILES, cuda_profile, predicted_peak
 from harness.measure.wall import verify
-from harness.protocol import MemorySettings, Reading
+from harness.protocol import GradientSettings, MemorySettings, Reading
 from harness.worker import _is_out_of_memory
 from harness.workloads.glyphs import Glyphs
+from harness.workloads.linear_regression import LinearRegression
 from methods import BUILT_IN
+from methods.imaml import ImamlGD
 
 pytestmark = [
     pytest.mark.gpu,
@@ -78,3 +81,23 @@ def test_a_wall_is_verified_on_the_device() -> None:
     peak = predicted_peak(bench("maml", 2), profile=profile).peak
     assert "fits" in verify(bench("maml", 2), 2 * peak, profile, 2)
     assert verify(bench("maml", 2), peak // 2, profile, 2) == "run at 2: over the budget"
+
+
+def test_errors_of_meta_gradients_are_those_of_the_cpu() -> None:
+    """In float64; the oracles' solvers run on the host, whatever the device."""
+    workload = LinearRegression(dimension=8, shots=16)
+    settings = {"lam": 0.5, "cg_steps": 3, "inner_lr": 0.5}
+    found = []
+    for device in ("cpu", "cuda"):
+        point = Bench(
+            method=make(ImamlGD, inner_steps=5, **settings),
+            workload=workload,
+            tasks=workload.open(None),
+            model=workload.model(),
+            settings=GradientSettings(),
+            seed=0,
+            device=torch.device(device),
+            memory_budget=None,
+        )
+        found.append({r.metric: r.value for r in measure_gradient(point) if isinstance(r, Reading)})
+    assert found[1] == pytest.approx(found[0], rel=1e-6)

@@ -1,3 +1,4 @@
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -8,8 +9,8 @@ from torch.optim import Optimizer
 
 from harness.core.objective import Proximal
 from harness.core.trees import Params
-from harness.workloads.linear_regression import unrolled_iterate
-from methods.solvers.inner import GradientDescent, InnerAdam, InnerOptimiser
+from harness.workloads.linear_regression import normal_equations, unrolled_iterate
+from methods.solvers.inner import AcceleratedGradient, GradientDescent, InnerAdam, InnerOptimiser
 
 LR = 0.05
 
@@ -55,6 +56,33 @@ def test_gradient_descent_on_ridge_tasks_has_the_closed_forms_iterates(steps: in
     phi = GradientDescent(0.3).minimise(lambda k: Proximal(tasks.support, theta, lam), theta, steps)
     exact = unrolled_iterate(tasks.batch.support, w, 0.3, steps, lam)
     torch.testing.assert_close(phi["layer0.weight"].mT, exact, rtol=1e-10, atol=1e-12)
+
+
+def by_nesterov(task: int, tasks: Any, theta: Params, lr: float, steps: int) -> tuple[torch.Tensor, int]:
+    """One ridge task with plain numbers: the accelerated iterate, and how often it began again."""
+    a, b = normal_equations(tasks.batch.support)
+    matrix, right = a[task], b[task, :, 0]
+    x = y = theta["layer0.weight"][task, 0]
+    t, restarts = 1.0, 0
+    for _ in range(steps):
+        gradient = matrix @ y - right
+        x, before = y - lr * gradient, x
+        after = (1 + math.sqrt(1 + 4 * t * t)) / 2
+        if float(gradient @ (x - before)) > 0:
+            y, t, restarts = x, 1.0, restarts + 1
+        else:
+            y, t = x + (t - 1) / after * (x - before), after
+    return x, restarts
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3, 40])
+def test_accelerated_gradient_is_nesterovs_sequence_and_each_task_restarts_by_itself(steps: int) -> None:
+    tasks = linear(condition=100.0)
+    theta = parameters(tasks.model, 3)
+    phi = AcceleratedGradient(1.0).minimise(lambda k: tasks.support, theta, steps)["layer0.weight"]
+    expected, restarts = zip(*(by_nesterov(t, tasks, theta, 1.0, steps) for t in range(3)), strict=True)
+    torch.testing.assert_close(phi[:, 0], torch.stack(expected), rtol=1e-10, atol=1e-12)
+    assert steps < 40 or len(set(restarts)) == 3  # 0, 1 and 2 of them
 
 
 @pytest.mark.parametrize("pair", PAIRS.values(), ids=list(PAIRS))
