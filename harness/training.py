@@ -154,7 +154,7 @@ class WrongReturn(Exception):
 
 
 def check_returned(returned: object, wanted: Params, tasks: int, call: str, method: Method) -> None:
-    """Raise WrongReturn for what is no result of `tasks` tasks in the names and shapes of `wanted` [...].
+    """Raise WrongReturn for what is no result of `tasks` tasks in names, shapes and types of `wanted` [...].
 
     `call` is the name of the method's function that returned it.
     """
@@ -174,6 +174,8 @@ def check_returned(returned: object, wanted: Params, tasks: int, call: str, meth
         shape, expected = tuple(returned[name].shape), (tasks, *p.shape)
         if shape != expected:
             raise wrong(f"returned '{name}' as {shape}, not as [T, ...] = {expected}")
+        if returned[name].dtype != p.dtype:
+            raise wrong(f"returned '{name}' in {returned[name].dtype}, not in the {p.dtype} of `meta`")
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ import torch
 from harness.conformance.finding import Read, Unread
 from harness.conformance.problems import Watched, copy_of, linear, relative_error, sine, smooth_mlp
 from harness.conformance.subject import Subject, adapt, meta_gradient, meta_of
+from harness.core.method import Method
 from harness.core.trees import Params
 from harness.workloads.linear_regression import implicit_meta_gradient
 
@@ -51,9 +52,10 @@ def is_the_derivative(subject: Subject) -> Read:
         method = subject.at(steps)
         meta = meta_of(method, tasks.model, 1)
 
-        def loss(at: Params, method: object = method) -> float:
+        def loss(at: Params, method: Method = method) -> float:
+            phi = adapt(method, tasks, at)
             with torch.no_grad():
-                return float(tasks.query.loss(adapt(method, tasks, at)))  # type: ignore[arg-type]
+                return float(tasks.query.loss(phi))
 
         errors[steps] = relative_error(meta_gradient(method, tasks, meta), differences(loss, meta))
     worst = max(errors, key=lambda k: errors[k])

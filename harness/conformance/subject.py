@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from harness.conformance.problems import copy_of, gaussian, parameters
+from harness.core import trees
 from harness.core.episodes import Shots
 from harness.core.method import Method
 from harness.core.model import Model
@@ -62,7 +63,7 @@ def adapt(method: Method, tasks: TaskObjectives, meta: Params, *, seed: int = 0)
     names = tasks.model.initial(0)
     check_returned(phi, {n: meta[n][0] for n in names}, len(tasks.batch), "adapt", method)
     check_finite(phi, "adapt", method)
-    return phi
+    return trees.detach(phi)
 
 
 def meta_gradient(method: Method, tasks: TaskObjectives, meta: Params, *, seed: int = 0) -> Params:
@@ -71,7 +72,7 @@ def meta_gradient(method: Method, tasks: TaskObjectives, meta: Params, *, seed: 
         gradient = method.meta_gradient(fresh(tasks), copy_of(meta))
     check_returned(gradient, {n: p[0] for n, p in meta.items()}, len(tasks.batch), "meta_gradient", method)
     check_finite(gradient, "meta_gradient", method)
-    return gradient
+    return trees.detach(gradient)
 
 
 def check_finite(result: Params, call: str, method: Method) -> None:

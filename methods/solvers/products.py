@@ -45,7 +45,8 @@ def forward_over_reverse(objective: Objective, params: Params, v: Params) -> Par
     # torch pushes batch norm's backward pass forward through TorchScript, of which it warns for its own sake.
     with forward_ad.dual_level(), torch.enable_grad(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", r"`torch\.jit\.", DeprecationWarning)
-        duals = {name: forward_ad.make_dual(leaves[name], v[name]) for name in leaves}
+        # Contiguous: torch writes to a dual's memory, and a meta-step hands over views of one theta for all.
+        duals = {name: forward_ad.make_dual(leaves[name].contiguous(), v[name]) for name in leaves}
         try:
             gradient = torch.autograd.grad(
                 objective.loss(duals).sum(), list(duals.values()), materialize_grads=True
