@@ -14,8 +14,8 @@ from harness.core.trees import Params
 class ANIL(Method):
     """MAML whose inner loop adapts the model's head alone; the body is meta-learned and never adapted.
 
-    The whole network is evaluated at each inner step, as everywhere here: an implementation that keeps the body's
-    features of the first step computes the same numbers in less time and memory.
+    An objective evaluates the whole network, so each inner step keeps the body's graph: a code that computes
+    the features once gets the same numbers in less time and memory.
 
     inner_lr: step size of the inner gradient descent (alpha).
     """

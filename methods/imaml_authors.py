@@ -26,8 +26,8 @@ class ImamlAuthors(Method):
     term alone; CG from zero for ((1 + damping) I + H / (lambda + 10)) g = v, and g = v at one CG step; the
     outer Adam's eps of 1e-3. Not reproduced, as it costs time and changes no number: a first product with the
     zero vector, a new graph for every product. CG here stops where a direction has negative curvature, the
-    code's goes on. Elsewhere: batch norm by the batch's own statistics is the workload's `norm`; that training
-    and test share characters belongs to the code's data, and lambda 0 at test time to its evaluation.
+    code's goes on. Elsewhere: batch norm by the batch's own statistics is the workload's `norm`; that the
+    code's training and test share characters is its data's, lambda 0 at test time its evaluation's.
 
     inner_lr: step size of the inner gradient descent, and of the step on the proximal term.
     lam: proximal strength (lambda).

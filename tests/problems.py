@@ -19,6 +19,7 @@ from harness.conformance.problems import (
     smooth_conv4,
     smooth_mlp,
 )
+from harness.conformance.subject import meta_of as meta_parameters
 from harness.core import trees
 from harness.core.episodes import Shots
 from harness.core.method import Method
@@ -38,6 +39,7 @@ __all__ = [
     "gaussian",
     "linear",
     "make",
+    "meta_parameters",
     "output_as_loss",
     "parameters",
     "random_like",

@@ -85,7 +85,7 @@ def test_built_in_methods_resolve_with_all_their_settings(name: str) -> None:
     assert "outer" in resolved.settings
     assert "inner_steps" not in resolved.settings
     assert make_method(resolved, 5).inner_steps == 5
-    assert kebab(load_method(name, "suite")[1].__name__) in (name, name.replace("-", ""))
+    assert kebab(load_method(name, "suite")[1].__name__) in (name.replace("@", "-"), name.replace("-", ""))
 
 
 def test_a_default_counts_where_the_method_has_the_setting_and_the_suite_does_not_say_otherwise() -> None:
@@ -114,7 +114,9 @@ def test_unknown_names_suggest_the_nearest() -> None:
 
 
 def test_a_name_unlike_all_others_lists_them() -> None:
-    with pytest.raises(UsageError, match=r"the methods are: fomaml, imaml-gd, imaml-hf, .*reptile"):
+    with pytest.raises(
+        UsageError, match=r"the methods are: anil, fomaml, imaml-gd, .*imaml@authors, .*reptile"
+    ):
         load_method("xyzzy", "--method")
 
 
@@ -313,6 +315,14 @@ SENSELESS = [
     ("imaml-hf", "newton_cg_steps", -1),
     ("maml", "lam", -0.5),
     ("reptile", "batch_size", -1),
+    ("maml-checkpointed", "segment", -1),
+    ("maml-truncated", "backward_steps", -1),
+    *((name, "lam", -0.5) for name in ("maml-replay", "maml-checkpointed", "maml-truncated")),
+    ("imaml-neumann", "terms", 0),
+    *(("imaml-neumann", name, 0.0) for name in ("lam", "tolerance")),
+    ("imaml-neumann", "step_size", -1.0),
+    ("imaml@authors", "cg_steps", 0),
+    *(("imaml@authors", name, -0.5) for name in ("lam", "cg_damping")),
     *((name, "inner_lr", float(bad)) for name in BUILT_IN if name != "imaml-hf" for bad in ("nan", "inf")),
     *((name, "lam", float(bad)) for name in ("maml", "imaml-gd", "imaml-hf") for bad in ("nan", "inf")),
 ]

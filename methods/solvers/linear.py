@@ -12,8 +12,8 @@ from harness.core.trees import Params
 
 @dataclass(frozen=True)
 class Solution:
-    """`x` [T, ...] with, for each task: relative residual ||b - Ax|| / ||b||, products with A, whether it met a
-    direction of non-positive curvature, and whether its residual grew. Either of the two ended it."""
+    """`x` [T, ...] with, for each task: relative residual ||b - Ax|| / ||b||, products with A, whether it met
+    a direction of non-positive curvature, and whether its residual grew. Either of the two ended it."""
 
     x: Params
     residual: Tensor

@@ -29,7 +29,7 @@ class Neumann:
         """Stops earlier where ||r|| <= tolerance * ||b||."""
         bb = trees.dot(b, b)
         x = trees.combine(torch.zeros_like, b)
-        r, rr = b, bb
+        r, rr = trees.scale(1.0, b), bb  # a copy: the peak is the same whichever term is the last
         bound = bb * self.tolerance**2
         active = ~(rr <= bound)  # what is not finite is let through everywhere, to be seen in x
         matvecs = torch.zeros_like(bb)
@@ -37,16 +37,16 @@ class Neumann:
         for _ in range(self.terms):
             if all_finished(active):
                 break
-            ar = matvec(r)
+            left = trees.axpy(-self.step_size, matvec(r), r)
             matvecs = matvecs + active
-            curved = curved | (active & (trees.dot(r, ar) <= 0))
-            left = trees.axpy(-self.step_size, ar, r)
+            curved = curved | (active & (trees.dot(r, left) >= rr))  # r'Ar <= 0
             after = trees.dot(left, left)
             grew = active & (after >= rr)
             diverged = diverged | grew
             active = active & ~grew
             x = trees.select(active, trees.axpy(self.step_size, r, x), x)
             r = trees.select(active, left, r)
+            del left  # so as not to stand beside the next product
             rr = torch.where(active, after, rr)
             active = active & ~(rr <= bound)
         residual = (rr / bb.clamp_min(torch.finfo(bb.dtype).tiny)).sqrt()

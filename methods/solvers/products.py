@@ -41,21 +41,20 @@ def forward_over_reverse(objective: Objective, params: Params, v: Params) -> Par
     Raises NotImplementedError, with the remedy, for a model with an operator that torch cannot push forward.
     """
     count(hessian_products=1)
-    leaves = trees.leaves(params)
+    # Tasks that share a theta share its storage, which a dual number of theirs cannot.
+    leaves = trees.leaves(trees.combine(torch.Tensor.contiguous, params))
     # torch pushes batch norm's backward pass forward through TorchScript, of which it warns for its own sake.
     with forward_ad.dual_level(), torch.enable_grad(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", r"`torch\.jit\.", DeprecationWarning)
-        # Contiguous: torch writes to a dual's memory, and a meta-step hands over views of one theta for all.
-        duals = {name: forward_ad.make_dual(leaves[name].contiguous(), v[name]) for name in leaves}
+        duals = {name: forward_ad.make_dual(leaves[name], v[name]) for name in leaves}
         try:
             gradient = torch.autograd.grad(
                 objective.loss(duals).sum(), list(duals.values()), materialize_grads=True
             )
         except NotImplementedError as failure:
-            first = str(failure).partition("\n")[0].partition(" that does not support it")[0]
+            reason = str(failure).partition("\n")[0].rstrip(".")
             raise NotImplementedError(
-                f"torch cannot differentiate this model forwards ({first}): set "
-                "product = 'reverse-over-reverse'"
+                f"set product = 'reverse-over-reverse': torch cannot push this model forward ({reason})"
             ) from failure
         tangents = [forward_ad.unpack_dual(g).tangent for g in gradient]
     # No tangent: the entry does not depend on the parameters.

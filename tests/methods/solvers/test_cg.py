@@ -144,3 +144,18 @@ def test_a_product_that_is_not_finite_is_seen_in_its_tasks_solution_alone() -> N
         assert not bool(solution.negative_curvature[0])
     together = CG(steps=7).solve(product(a), split(b))
     torch.testing.assert_close(joined(together.x)[1:], joined(healthy.x), rtol=1e-10, atol=1e-12)
+
+
+def test_a_right_hand_side_that_is_not_finite_is_seen_in_its_tasks_solution_alone() -> None:
+    a, b = definite(0, 2, 7), gaussian(1, 2, 7)
+    healthy = CG(steps=7).solve(product(a[1:]), split(b[1:]))
+    b[0, 3] = torch.nan
+    solution = CG(steps=7).solve(product(a), split(b))
+    assert bool(joined(solution.x)[0].isnan().all())
+    assert bool(solution.residual[0].isnan())
+    torch.testing.assert_close(joined(solution.x)[1:], joined(healthy.x), rtol=1e-10, atol=1e-12)
+
+
+def test_it_never_reports_divergence() -> None:
+    a, b = torch.stack([-torch.eye(7, dtype=torch.float64), definite(0, 1, 7)[0]]), gaussian(1, 2, 7)
+    assert CG(steps=7).solve(product(a), split(b)).diverged.tolist() == [False, False]
