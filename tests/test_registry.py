@@ -1,3 +1,5 @@
+import os
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -5,14 +7,16 @@ from typing import Any
 
 import pytest
 from problems import linear, parameters, relative_error
+from runs import rows_of, write_suite
 
-from harness import registry
+from harness import adapter_files, registry
+from harness.core import libraries
 from harness.core.method import Method
 from harness.errors import LibraryMissing, UsageError
 from harness.preflight import check_names
 from harness.protocol import MethodSpec, ResolvedMethod, WorkloadSpec
 from harness.registry import Changed, kebab, load_method, make_method, make_workload, resolve_method
-from methods import BUILT_IN
+from methods import BUILT_IN, OVER_LIBRARIES
 
 ADAPTER = '''"""First-order MAML with a step size that halves."""
 
@@ -391,3 +395,89 @@ def test_every_built_in_method_is_a_method_and_says_what_it_is() -> None:
         assert issubclass(cls, Method)
         assert cls.kind in ("unrolled", "implicit", "first-order", "approximate", "pseudo")
         assert cls.memory_order in ("constant", "sqrt", "linear")
+
+
+# --- libraries --------------------------------------------------------------------------------------------
+
+
+def install(folder: Path, name: str, version: str, code: str = "") -> None:
+    """A library `name` in `folder`, as pip would leave it there."""
+    (folder / f"{name}-{version}.dist-info").mkdir(parents=True)
+    told = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
+    (folder / f"{name}-{version}.dist-info" / "METADATA").write_text(told)
+    (folder / f"{name}.py").write_text(code)
+
+
+def resolved_with(site: Path, adapter: Path, monkeypatch: pytest.MonkeyPatch) -> ResolvedMethod:
+    """An adapter as a process that starts with these libraries finds it."""
+    with monkeypatch.context() as patch:
+        patch.syspath_prepend(str(site))
+        patch.delitem(sys.modules, "fastgrad", raising=False)
+        libraries._packages.cache_clear()
+        adapter_files._load.cache_clear()
+        return resolve_method(MethodSpec(f"{adapter}:HalvingFOMAML", {}, {}, "here"), 1)
+
+
+def test_an_upgraded_library_changes_the_source_of_the_adapters_that_name_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for version in ("1.2", "1.3"):
+        install(tmp_path / version, "fastgrad", version)
+    adapters = tmp_path / "adapters"
+    adapters.mkdir()
+    with_it, without = adapters / "with.py", adapters / "without.py"
+    with_it.write_text(ADAPTER.replace("from typing", "import fastgrad\nfrom typing", 1))
+    without.write_text(ADAPTER)
+    old, new = (resolved_with(tmp_path / v, with_it, monkeypatch) for v in ("1.2", "1.3"))
+    assert (old.libraries, new.libraries) == ({"fastgrad": "1.2"}, {"fastgrad": "1.3"})
+    assert old.source != new.source
+    old, new = (resolved_with(tmp_path / v, without, monkeypatch) for v in ("1.2", "1.3"))
+    assert old.libraries == new.libraries == {}
+    assert old.source == new.source
+
+
+def test_an_adapters_points_are_skipped_where_its_library_breaks_in_its_import(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install(tmp_path / "site", "fastgrad", "1.2", "import collections\n\ncollections.Mapping\n")
+    adapter = tmp_path / "adapters" / "mine.py"
+    adapter.parent.mkdir()
+    adapter.write_text(ADAPTER.replace("from typing", "import fastgrad\nfrom typing", 1))
+    missing = resolved_with(tmp_path / "site", adapter, monkeypatch).missing
+    assert missing is not None
+    assert missing.startswith("fastgrad 1.2 does not import here (AttributeError: module 'collections' has")
+    assert missing.endswith(f"install another version of it, which {adapter} imports")
+
+
+def test_a_run_skips_the_adapters_whose_library_is_missing_too_old_or_broken(tmp_path: Path) -> None:
+    """And goes on: the others are measured, and the exit code is that of a run in which all is well."""
+    site = tmp_path / "site"
+    install(site, "higher", "0.1.5")
+    install(site, "torchopt", "0.8.0", "import collections\n\ncollections.Mapping\n")
+    install(site, "learn2learn", "0.2.1", "import a_library_that_nobody_has\n")
+    names = ["maml", *OVER_LIBRARIES]
+    suite = write_suite(
+        tmp_path, methods="".join(f"'{n}' = {{}}\n" for n in names), measures=["memory"], inner_steps="[1]"
+    )
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(site), os.environ.get("PYTHONPATH", "")])}
+
+    def call(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "harness", *arguments], env=environment, capture_output=True, text=True
+        )
+
+    done = call("run", str(suite), "--out", str(tmp_path / "run"))
+    assert done.returncode == 0, done.stderr
+    said = {row.method: (row.status, row.detail) for row in rows_of(tmp_path / "run") if row.is_headline}
+    assert said["maml"][0] == "ok"
+    reasons = {
+        "learn2learn": "learn2learn 0.2.1 does not import here (ModuleNotFoundError: No module named "
+        "'a_library_that_nobody_has'): install 'a_library_that_nobody_has'",
+        "higher": "higher 0.1.5 is too old: install 'higher>=0.2.1'",
+        "torchopt": "torchopt 0.8.0 does not import here (AttributeError: module 'collections' has no "
+        "attribute 'Mapping'): install 'torchopt>=0.7.3'",
+    }
+    for name in OVER_LIBRARIES:
+        assert said[name] == ("skipped", reasons[name.partition("@")[2]])
+    listed = " ".join(call("list", "methods").stdout.split())
+    assert "maml@higher not available: higher 0.1.5 is too old: install 'higher>=0.2.1'" in listed

@@ -7,9 +7,9 @@ from problems import classification, executed, make, parameters, random_like, re
 from torch import nn
 
 from harness.core import trees
-from harness.core.model import ModuleModel
+from harness.core.model import ModuleModel, TaskModule
 from harness.core.objective import TaskObjectives
-from harness.workloads.models import MLP, Conv4
+from harness.workloads.models import MLP, Conv4, Norm
 from methods.maml import MAML
 
 
@@ -116,3 +116,64 @@ def test_initial_parameters_of_a_module_are_a_pure_function_of_the_seed() -> Non
 def test_a_module_that_keeps_state_between_calls_is_refused(module: Any) -> None:
     with pytest.raises(ValueError, match="track_running_stats=False"):
         ModuleModel(module)
+
+
+# --- one task as an nn.Module -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("norm", ["batch-stats", "support-stats", "none"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_tasks_module_computes_what_the_model_computes_for_that_task(
+    norm: Norm, dtype: torch.dtype
+) -> None:
+    tasks = classification(Conv4(ways=3, filters=3, size=16, norm=norm), (1, 16, 16), 2)
+    params = {n: p.to(dtype) for n, p in parameters(tasks.model, 2).items()}
+    support, query = (shots.inputs.to(dtype) for shots in (tasks.batch.support, tasks.batch.query))
+    together = tasks.model.forward(params, query, support)
+    for t in range(2):
+        module = TaskModule(tasks.model, trees.take_task(params, t))
+        output = module(query[t], support[t])
+        assert output.dtype == dtype
+        torch.testing.assert_close(output, together[t], rtol=1e-5, atol=1e-5)
+        alone = tasks.model.forward(trees.take_task(params, t), query[t : t + 1])[0]
+        torch.testing.assert_close(module(query[t]), alone, rtol=0, atol=0)
+
+
+def test_a_tasks_module_has_its_parameters_under_their_names() -> None:
+    model = Conv4(ways=3, filters=3, size=16)
+    params = trees.take_task(parameters(model, 2), 1)
+    module = TaskModule(model, params)
+    named = dict(module.named_parameters())
+    assert list(named) == list(params)
+    assert all(isinstance(p, nn.Parameter) and torch.equal(p, params[n][0]) for n, p in named.items())
+    assert module.get_parameter("conv2.weight") is named["conv2.weight"]
+    assert {n for n, _ in module.named_children()} == {name.partition(".")[0] for name in params}
+
+
+def test_what_takes_a_parameters_place_in_a_tasks_module_is_what_it_computes_with() -> None:
+    """Libraries do that: they put a tensor with a history where a parameter was."""
+    model = MLP(widths=(2, 4, 3), activation="softplus")
+    params = trees.take_task(parameters(model, 1), 0)
+    module, x = TaskModule(model, params), torch.ones(5, 2, dtype=torch.float64)
+    doubled = {n: (2 * p).squeeze(0).requires_grad_() for n, p in params.items()}
+    expected = model.forward(trees.scale(2.0, params), x.unsqueeze(0))[0]
+    torch.testing.assert_close(torch.func.functional_call(module, doubled, (x,)), expected)
+    for name, p in doubled.items():
+        layer, _, own = name.rpartition(".")
+        module.get_submodule(layer)._parameters[own] = p  # type: ignore[assignment]
+    output = module(x)
+    torch.testing.assert_close(output, expected)
+    gradients = torch.autograd.grad(output.sum(), list(doubled.values()))
+    assert all(bool(g.any()) for g in gradients)
+
+
+def test_a_tasks_module_shares_the_memory_of_its_parameters_and_no_graph() -> None:
+    model = MLP(widths=(2, 3))
+    params = trees.leaves(parameters(model, 1))
+    module = TaskModule(model, params)
+    for name, p in module.named_parameters():
+        assert p.untyped_storage().data_ptr() == params[name].untyped_storage().data_ptr()
+        assert p.is_leaf
+        assert p.requires_grad
+    module(torch.ones(1, 2, dtype=torch.float64)).sum().backward()
+    assert all(p.grad is None for p in params.values())
