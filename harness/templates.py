@@ -45,5 +45,5 @@ NEXT = """{file} and {test} are written: first-order MAML, until you change its 
 
   innerloop check {file}:{cls}
   python -m pytest {test}
-  innerloop run quick --method +{file}:{cls} --out results/{name}
+  innerloop run quick --method {file}:{cls} --out results/{name}
   innerloop plot results/reference/quick results/{name} --out plots"""

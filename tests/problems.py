@@ -19,7 +19,6 @@ from harness.conformance.problems import (
     smooth_conv4,
     smooth_mlp,
 )
-from harness.conformance.subject import meta_of as meta_parameters
 from harness.core import trees
 from harness.core.episodes import Shots
 from harness.core.method import Method
@@ -55,6 +54,13 @@ torch.set_num_threads(1)  # the problems are too small to share, and the last bi
 
 def random_like(params: Params, seed: int) -> Params:
     return {name: gaussian(seed + i, *p.shape) for i, (name, p) in enumerate(params.items())}
+
+
+def meta_parameters(method: Method, model: Model, tasks: int) -> Params:
+    """What `method` meta-learns of `model`: `parameters`, and its own beside them, equal for all tasks."""
+    theta = parameters(model, tasks)
+    own = method.meta_parameters({name: p.double() for name, p in model.initial(0).items()})
+    return theta | {name: p.repeat(tasks, *(1,) * p.dim()) for name, p in own.items() if name not in theta}
 
 
 def central_differences(function: Callable[[Params], Tensor], at: Params, step: float = 1e-6) -> Params:
