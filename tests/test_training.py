@@ -48,7 +48,7 @@ def test_wrt_takes_names_and_nothing_else() -> None:
 
 
 def test_the_unrolled_example_of_contributing_is_maml() -> None:
-    (example,) = re.findall(r"```python\n(.*?)```", CONTRIBUTING.read_text(), re.DOTALL)
+    (example,) = re.findall(r"```python\n(def meta_gradient.*?)```", CONTRIBUTING.read_text(), re.DOTALL)
     names: dict[str, Any] = {
         "torch": torch,
         "trees": trees,
