@@ -119,7 +119,7 @@ def test_unknown_names_suggest_the_nearest() -> None:
 
 def test_a_name_unlike_all_others_lists_them() -> None:
     with pytest.raises(
-        UsageError, match=r"the methods are: anil, fomaml, imaml-gd, .*imaml@authors, .*reptile"
+        UsageError, match=r"the methods are: anil, fomaml, .*imaml-gd, .*imaml@authors, .*reptile"
     ):
         load_method("xyzzy", "--method")
 
