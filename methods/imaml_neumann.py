@@ -14,7 +14,8 @@ class ImamlNeumann(ImplicitMAML):
     """iMAML whose (I + H/lambda)^-1 v is a * sum over j < terms of (I - a (I + H/lambda))^j v.
 
     inner_lr: step size of the inner gradient descent; needs inner_lr * (L + lam) < 2.
-    terms: terms of the series, a product with I + H/lambda for each.
+    terms: terms of the series, a product with I + H/lambda for each. Along flat directions they sum up
+        to 1 - (1 - a)^terms of the answer: a third is missing at the defaults.
     step_size: a, the step of the series; needs a * (1 + L/lam) < 2. 0 takes inner_lr * lam: the series then
         converges where the inner gradient descent does, for its terms are that descent's steps linearised at
         phi.

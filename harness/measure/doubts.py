@@ -26,8 +26,8 @@ def doubts(records: Records) -> Iterator[Reading]:
     too_long = records.average("solver_diverged") - curved  # negative curvature makes a series diverge too
     if too_long > OFTEN:
         found.append(
-            f"{too_long:.0%} of the linear solves diverged and stopped there: the series' step is too long for "
-            "I + H/lam, lower step_size or inner_lr"
+            f"{too_long:.0%} of the linear solves diverged and stopped there: the step of the series is too "
+            "long for I + H/lam, lower step_size or inner_lr"
         )
     for repeat, detail in enumerate(found):
         yield Reading(0, "flag", None, "", repeat=repeat, detail=detail)

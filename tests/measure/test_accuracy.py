@@ -313,6 +313,26 @@ def test_a_solver_that_does_not_solve_is_flagged(
     assert all(text in r.detail for text, r in zip(said, found, strict=True))
 
 
+@pytest.mark.parametrize(
+    ("diverged", "curved", "said"),
+    [
+        ([0.0] * 9 + [1.0], [0.0] * 10, []),
+        ([0.0, 1.0], [0.0, 0.0], ["50% of the linear solves diverged and stopped there"]),
+        ([0.0, 1.0], [0.0, 1.0], ["50% of the linear solves met negative curvature"]),
+    ],
+    ids=["seldom", "a step too long", "for its negative curvature alone"],
+)
+def test_a_series_that_diverges_is_flagged_with_its_reason(
+    diverged: list[float], curved: list[float], said: list[str]
+) -> None:
+    records = Records()
+    records.add("solver_diverged", torch.tensor(diverged))
+    records.add("solver_negative_curvature", torch.tensor(curved))
+    found = list(doubts(records))
+    assert len(found) == len(said)
+    assert all(text in r.detail for text, r in zip(said, found, strict=True))
+
+
 @pytest.mark.gpu
 def test_on_a_gpu_episodes_and_the_neighbour_are_those_of_the_cpu(trained: Any) -> None:
     if not torch.cuda.is_available():
