@@ -21,6 +21,7 @@ _HOME = {
     "TaskBatch": "harness.core.episodes",
     "TaskModule": "harness.core.model",
     "TaskObjectives": "harness.core.objective",
+    "load_library": "harness.core.libraries",
     "phase": "harness.core.phases",
     "record": "harness.core.record",
     "trees": "harness.core",
@@ -40,6 +41,7 @@ __all__ = [
     "TaskModule",
     "TaskObjectives",
     "__version__",
+    "load_library",
     "phase",
     "record",
     "trees",
@@ -48,6 +50,7 @@ __all__ = [
 if TYPE_CHECKING:
     from harness.core import trees
     from harness.core.episodes import Shots, TaskBatch
+    from harness.core.libraries import load_library
     from harness.core.method import Method
     from harness.core.model import TaskModule
     from harness.core.objective import Objective, Proximal, TaskObjectives

@@ -412,10 +412,13 @@ def resolved_with(site: Path, adapter: Path, monkeypatch: pytest.MonkeyPatch) ->
     """An adapter as a process that starts with these libraries finds it."""
     with monkeypatch.context() as patch:
         patch.syspath_prepend(str(site))
-        patch.delitem(sys.modules, "fastgrad", raising=False)
         libraries._packages.cache_clear()
         adapter_files._load.cache_clear()
-        return resolve_method(MethodSpec(f"{adapter}:HalvingFOMAML", {}, {}, "here"), 1)
+        try:
+            return resolve_method(MethodSpec(f"{adapter}:HalvingFOMAML", {}, {}, "here"), 1)
+        finally:
+            sys.modules.pop("fastgrad", None)
+            libraries._packages.cache_clear()
 
 
 def test_an_upgraded_library_changes_the_source_of_the_adapters_that_name_it(

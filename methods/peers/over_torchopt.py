@@ -63,6 +63,8 @@ class TorchoptMAML(Method):
 class TorchoptIMAML(Method):
     """iMAML through torchopt.diff.implicit.custom_root and torchopt.linear_solve.solve_cg.
 
+    Its solver goes on where it meets negative curvature, at which the harness's own stops.
+
     lam: proximal strength (lambda, eq. 3); Omniglot in the paper: 2.0.
     inner_lr: step size of the inner gradient descent on the proximal objective.
     cg_steps: products with (H + lambda I) that its linear solver may use to move; it takes one more, of zero.

@@ -24,9 +24,10 @@ def task_by_task(one: Callable[..., Iterable[Tensor]], meta: Params, *objectives
     `net` holds the task's own parameters; `losses` are the objectives' of this task. `one` returns a tensor
     for each parameter, in the order of `net.parameters()`.
     """
+    model = objectives[-1].model  # the query's, where there is one: who watches it sees where it is evaluated
     results = []
     for t in range(len(objectives[0].shots)):
-        net = TaskModule(objectives[0].model, trees.take_task(meta, t))
+        net = TaskModule(model, trees.take_task(meta, t))
         names = [name for name, _ in net.named_parameters()]
         tensors = one(net, *(loss_of(objective, t) for objective in objectives))
         results.append({name: p.detach() for name, p in zip(names, tensors, strict=True)})

@@ -216,6 +216,12 @@ class Greedy(Interleaved):
 def test_running_out_of_memory_in_a_library_is_told_as_such(name: str, call: str) -> None:
     method = make(load(name), inner_steps=1, inner_lr=0.1)
     tasks = linear(dimension=2)
-    tasks = replace(tasks, support=replace(tasks.support, model=Greedy()), model=Greedy())
+    greedy = Greedy()
+    tasks = replace(
+        tasks,
+        model=greedy,
+        support=replace(tasks.support, model=greedy),
+        query=replace(tasks.query, model=greedy),
+    )
     with pytest.raises(RuntimeError, match="DefaultCPUAllocator"):
         getattr(method, call)(tasks.support if call == "adapt" else tasks, parameters(tasks.model, 3))
