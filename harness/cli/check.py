@@ -95,13 +95,19 @@ def _examine(executor: "LocalExecutor", text: str, spec: "MethodSpec", timeout_s
 
 
 def _as_record(verdict: Verdict) -> dict[str, Any]:
-    from dataclasses import asdict
+    import math
+    from dataclasses import asdict, replace
+
+    def plain(finding: "Finding") -> "Finding":
+        """JSON has no word for what is not finite."""
+        known = finding.figure is not None and math.isfinite(finding.figure)
+        return finding if known else replace(finding, figure=None)
 
     return {
         "method": verdict.method,
         "passed": not verdict.failed and verdict.missing is None,
         "missing": verdict.missing,
-        "checks": [asdict(finding) for finding in verdict.findings],
+        "checks": [asdict(plain(finding)) for finding in verdict.findings],
     }
 
 
