@@ -1,9 +1,11 @@
 """Adapters given by path: `path/to/file.py:Class`, with the modules beside the file that it imports."""
 
+import ast
 import contextlib
 import functools
 import hashlib
 import importlib.util
+import inspect
 import sys
 import traceback
 from collections.abc import Iterable, Iterator, Mapping
@@ -13,7 +15,7 @@ from pathlib import Path
 from types import CodeType, ModuleType
 
 from harness.core.libraries import libraries_of, library_fault
-from harness.errors import LibraryMissing, UsageError
+from harness.errors import BrokenAdapter, LibraryMissing
 
 OWN_PACKAGES = ("harness", "methods", "suites")
 _beside_adapters: set[str] = set()
@@ -34,7 +36,7 @@ class AdapterFile:
 
 
 def load_file(path: Path, where: str) -> AdapterFile:
-    """The adapter file as it now is. Raises UsageError naming the line, or LibraryMissing."""
+    """The adapter file as it now is. Raises BrokenAdapter naming the line, or LibraryMissing."""
     stamp = path.stat()
     return _load(path, path.resolve(), stamp.st_mtime_ns, stamp.st_size, where)
 
@@ -56,13 +58,13 @@ def _load(path: Path, place: Path, mtime_ns: int, size: int, where: str) -> Adap
             spec.loader.exec_module(module)
     except LibraryMissing:
         raise
-    except Exception as failure:
+    except (Exception, SystemExit) as failure:
         if said := library_fault(failure, is_own, place.parent):
             raise LibraryMissing(f"{said}, which {path} imports") from failure
         frames = traceback.extract_tb(failure.__traceback__)
         inside = [f.lineno for f in frames if f.filename == str(place)]
         line = failure.lineno if isinstance(failure, SyntaxError) else (inside or [None])[-1]
-        raise UsageError(
+        raise BrokenAdapter(
             f"{where}: {path}, line {line}: {type(failure).__name__}: {failure}; mend the file."
         ) from failure
     finally:
@@ -85,6 +87,44 @@ def hash_files(files: Iterable[Path], versions: Mapping[str, str] | None = None)
     for path in sorted(files, key=lambda p: (p.name, str(p))):
         digest.update(path.read_bytes())
     return digest.hexdigest()[:16]
+
+
+def line_of(path: Path, name: str) -> int:
+    """The line of a file at whose top level `name` is given its meaning; 1 if that is not to be seen."""
+    for node in ast.parse(path.read_bytes()).body:
+        targets = getattr(node, "targets", [getattr(node, "target", None)])
+        named = [getattr(node, "name", None), *(getattr(target, "id", None) for target in targets)]
+        if name in named:
+            return node.lineno
+    return 1
+
+
+def defined_at(cls: type, function: str) -> str:
+    """Where a method's function stands, as `mine.py, line 12`."""
+    code = inspect.unwrap(getattr(cls, function)).__code__
+    return f"{Path(code.co_filename).name}, line {code.co_firstlineno}"
+
+
+def defining_files(cls: type) -> list[str]:
+    """The files of a method's class and of the classes that it is derived from, innerloop's own left out."""
+    names = {base.__module__ for base in cls.__mro__ if not base.__module__.startswith("harness")}
+    files = (getattr(sys.modules.get(name), "__file__", None) for name in names)
+    return [file for file in files if file]
+
+
+def blame(failure: BaseException, files: Iterable[str] = ()) -> str:
+    """What was raised and where, on one line: the innermost place in `files`, or the innermost of all."""
+    first = str(failure).strip().partition("\n")[0]
+    said = f"{type(failure).__name__}: {first}" if first else type(failure).__name__
+    return f"{said}{place(failure, files)}"
+
+
+def place(failure: BaseException, files: Iterable[str] = ()) -> str:
+    """` (mine.py, line 12)`, or nothing if it was never raised."""
+    frames = list(traceback.extract_tb(failure.__traceback__))
+    own = set(files)
+    frames = [f for f in frames if f.filename in own] or frames
+    return f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
 
 
 @contextlib.contextmanager

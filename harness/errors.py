@@ -12,6 +12,13 @@ class NothingSelected(UsageError):
     """What was asked for is sound, but selects no work. Exit code 5."""
 
 
+class BrokenAdapter(UsageError):
+    """An adapter that cannot be a method as it is: its points are errors, with file and line.
+
+    What is not there at all, a name or a path, is a plain UsageError: nothing can be meant by it.
+    """
+
+
 class LibraryMissing(Exception):
     """An adapter's library is absent, too old or broken: its points are skipped, with what to install."""
 

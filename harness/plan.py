@@ -67,13 +67,23 @@ def make_plan(suite: Suite, resolved: Resolved, *, data_root: str | None, memory
     cells = tuple(_cells(suite, resolved, data_root, memory_budget))
     asked = {
         "content": suite.content.model_dump(mode="json", exclude={"title", "memory_budget"}),
-        # A file by its name alone: how the path to it is written is no other plan.
-        "methods": [[m.name, Path(m.spec.name).name, m.settings] for m in resolved.methods],
+        "methods": [_asked_for(m) for m in resolved.methods],
         "workloads": [w.label for w in resolved.workloads],
         "device": resolved.device,
         "memory_budget": memory_budget,
     }
     return Plan(suite.name, digest(asked)[:8], cells, memory_budget)
+
+
+def _asked_for(method: ResolvedMethod) -> list[Any]:
+    """A method as the plan is named by it. A file counts by its name alone: how the path to it is written is
+    no other plan; nor is what the file now says the settings are, for it may be edited, and mended."""
+    from_file = ".py:" in method.spec.name
+    return [
+        method.name,
+        Path(method.spec.name).name,
+        method.spec.settings if from_file else method.settings,
+    ]
 
 
 def with_variants(methods: Iterable[ResolvedMethod]) -> tuple[ResolvedMethod, ...]:

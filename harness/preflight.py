@@ -13,7 +13,7 @@ from harness import registry, workloads
 from harness.adapter_files import hash_files
 from harness.core.outer import RULES
 from harness.environment import cpu_model
-from harness.errors import LibraryMissing, UsageError
+from harness.errors import BrokenAdapter, LibraryMissing, UsageError
 from harness.measure.bench import Bench
 from harness.numerics import describe_numerics, fix_numerics
 from harness.protocol import MemorySettings, Request, Resolved, ResolvedMethod, ResolvedWorkload
@@ -32,6 +32,7 @@ def preflight(request: Request) -> Resolved:
     )  # as the cells will, so that this tells what they have
     device = choose_device(request.device)
     methods = tuple(registry.resolve_method(spec, request.inner_steps[0]) for spec in request.methods)
+    check_any_runs(methods)
     check_names(methods)
     check_defaults(methods)
     opened, known = [], []
@@ -57,6 +58,13 @@ def choose_device(wanted: str) -> torch.device:
     return torch.device(wanted)
 
 
+def check_any_runs(methods: tuple[ResolvedMethod, ...]) -> None:
+    """Refuse what is broken where nothing else could run; beside others it is rows that say so."""
+    broken = [m.broken for m in methods if m.broken]
+    if broken and not any(m.runs for m in methods):
+        raise UsageError(broken[0])
+
+
 def check_names(methods: tuple[ResolvedMethod, ...]) -> None:
     """Refuse two methods of one name from different sources: rows could not tell them apart."""
     first: dict[str, ResolvedMethod] = {}
@@ -71,7 +79,7 @@ def check_names(methods: tuple[ResolvedMethod, ...]) -> None:
 
 def check_defaults(methods: tuple[ResolvedMethod, ...]) -> None:
     """Refuse a suite's default that is a setting of none of its methods."""
-    if any(m.missing for m in methods):
+    if not all(m.runs for m in methods):
         return
     for m in methods:
         unused = set(m.spec.defaults) - {key for other in methods for key in other.settings}
@@ -86,7 +94,7 @@ def check_budget(
 ) -> None:
     """Refuse a memory budget below what every method holds on every workload before its step begins: nothing
     could fit. Where anything might, the others are cells that say so."""
-    present = [m for m in methods if not m.missing]
+    present = [m for m in methods if m.runs]
     if request.memory_budget is None or not present:
         return
     baselines = {}
@@ -145,7 +153,7 @@ def list_methods() -> list[tuple[str, str, str]]:
     for name in registry.method_names():
         try:
             _, cls = registry.load_method(name, "list")
-        except LibraryMissing as failure:
+        except (LibraryMissing, BrokenAdapter) as failure:
             entries.append((name, f"not available: {failure}", ""))
             continue
         settings = settings_of(build(cls, {"inner_steps": 1}, name), RULES)

@@ -134,8 +134,16 @@ class ResolvedMethod:
     libraries: dict[str, str] = field(default_factory=dict)
     """Package -> version, of the libraries that the adapter names; in `source` too."""
 
+    broken: str | None = None
+    """What is wrong with its adapter, and where, if it is no method as it is: its points are errors."""
+
     variant: str = ""
     """What tells it from others of its name in the same plan, for progress lines."""
+
+    @property
+    def runs(self) -> bool:
+        """Whether there is a class to make instances of."""
+        return self.missing is None and self.broken is None
 
 
 @dataclass(frozen=True)
@@ -421,8 +429,57 @@ def unchecked(instrument: str, why: str, status: Literal["failed", "skipped"] = 
     return Check(instrument, "", None, None, "", None, None, status, note=why)
 
 
-Task = Request | Launch | Search | SelfCheck | Literal["methods", "workloads"]
+@dataclass(frozen=True)
+class Conformance:
+    """Asks for a method to be held against its contract. Answered by a Finding a check, each announced by a
+    Progress with its name."""
+
+    spec: MethodSpec
+    threads: int
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What one check of the contract read of a method."""
+
+    check: str
+    what: str
+    """The figure in words."""
+
+    figure: float | None
+    tolerance: float | None
+    unit: str
+    """"relative", "byte", or "" for a count or a ratio."""
+
+    status: Literal["ok", "failed", "skipped"]
+    note: str = ""
+    """What to mend where it failed, why it was not read where it was skipped."""
+
+
+@dataclass(frozen=True)
+class Conformed:
+    """All checks of a method were made; or none, where its library is absent."""
+
+    missing: str | None = None
+    """What to install."""
+
+
+Task = Request | Launch | Search | SelfCheck | Conformance | Literal["methods", "workloads"]
 """What a worker may be asked for."""
 
-Message = Reading | Samples | At | Progress | Done | Refused | Crashed | Resolved | Listing | Wall | Checks
+Message = (
+    Reading
+    | Samples
+    | At
+    | Progress
+    | Done
+    | Refused
+    | Crashed
+    | Resolved
+    | Listing
+    | Wall
+    | Checks
+    | Finding
+    | Conformed
+)
 """What a worker may say."""

@@ -2,37 +2,29 @@
 
 import dataclasses
 import importlib
-import re
 import sys
-from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
-import methods
 from harness import workloads
-from harness.adapter_files import hash_files, is_own, load_file
+from harness.adapter_files import blame, defining_files, hash_files, is_own, line_of, load_file
 from harness.core.libraries import libraries_of, library_fault
-from harness.core.method import Method
+from harness.core.method import Kind, Method, Order
 from harness.core.outer import RULES
-from harness.errors import LibraryMissing, UsageError, nearest
-from harness.protocol import MethodSpec, ResolvedMethod, WorkloadSpec
+from harness.errors import BrokenAdapter, LibraryMissing, UsageError, nearest
+from harness.names import kebab, method_names
+from harness.protocol import MethodSpec, ResolvedMethod, WorkloadSpec, digest
 from harness.settings import build, merged, settings_of
 from harness.workloads.base import Workload
 
-ENTRY_POINTS = "innerloop.methods"
-
-
-def method_names() -> dict[str, str]:
-    """Known names -> `module:class`: built in first, then those that installed packages offer."""
-    offered = {point.name: point.value for point in entry_points(group=ENTRY_POINTS)}
-    own = methods.BUILT_IN | methods.OVER_LIBRARIES
-    return own | {name: home for name, home in offered.items() if name not in own}
+CONSTANTS = {"kind": get_args(Kind), "memory_order": get_args(Order)}
 
 
 def load_method(name: str, where: str) -> tuple[str, type[Method]]:
     """The bare name and the class of a method given by name or as `path/to/file.py:Class`.
 
-    Raises UsageError for what is no method, LibraryMissing if a library that it imports is absent or broken.
+    Raises UsageError for what is not there, BrokenAdapter for what is no method, LibraryMissing if a library
+    that it imports is absent or broken.
     """
     if is_path(name):
         return _load_path(name, where)
@@ -45,13 +37,15 @@ def load_method(name: str, where: str) -> tuple[str, type[Method]]:
         cls = getattr(importlib.import_module(module), attribute)
     except LibraryMissing:
         raise
-    except Exception as failure:
+    except (Exception, SystemExit) as failure:
         package = module.partition(".")[0]
         said = library_fault(failure, lambda other: is_own(other) or other.partition(".")[0] == package)
-        if not said:
+        if not said and is_own(module):
             raise
+        if not said:
+            raise BrokenAdapter(f"{where}: '{name}' ({known[name]}): {blame(failure)}; mend it.") from failure
         raise LibraryMissing(f"{said} to run {name}") from failure
-    return name, _checked(cls, name, where)
+    return name, _checked(cls, attribute, f"{where}: '{name}' ({known[name]})")
 
 
 def resolve_method(spec: MethodSpec, inner_steps: int) -> ResolvedMethod:
@@ -60,9 +54,28 @@ def resolve_method(spec: MethodSpec, inner_steps: int) -> ResolvedMethod:
         name, cls = load_method(spec.name, spec.where)
     except LibraryMissing as failure:
         return ResolvedMethod(spec, spec.name, spec.settings, source="", missing=str(failure))
-    files, libraries = _made_of(spec, cls)
-    settings = _settings(spec, cls, inner_steps)
+    except BrokenAdapter as failure:
+        return _broken(spec, failure)
+    try:
+        files, libraries = _made_of(spec, cls)
+        settings = _settings(spec, cls, inner_steps)
+    except UsageError:
+        raise
+    except Exception as failure:  # its own __post_init__, say, or an annotation that means nothing
+        said = blame(failure, defining_files(cls))
+        return _broken(spec, BrokenAdapter(f"{spec.where}: {said}; mend the file."))
     return ResolvedMethod(spec, name, settings, hash_files(files, libraries), libraries=libraries)
+
+
+def _broken(spec: MethodSpec, failure: BrokenAdapter) -> ResolvedMethod:
+    """The method as far as it is known. Its source changes with the file, and with what is wrong: the module
+    beside the file may be what was edited."""
+    name, content = spec.name, ""
+    if is_path(spec.name):
+        file, _, attribute = spec.name.rpartition(":")
+        name, content = kebab(attribute), hash_files([Path(file)])
+    source = digest(["broken", str(failure), content])
+    return ResolvedMethod(spec, name, spec.settings, source, broken=str(failure))
 
 
 class Changed(Exception):
@@ -131,11 +144,6 @@ def is_path(name: str) -> bool:
     return ".py:" in name or name.endswith(".py")
 
 
-def kebab(name: str) -> str:
-    """`MyMethod` as `my-method`, `ImamlGD` as `imaml-gd`."""
-    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "-", name).lower()
-
-
 def _load_path(text: str, where: str) -> tuple[str, type[Method]]:
     file, colon, attribute = text.rpartition(":")
     if not colon or not attribute.isidentifier():
@@ -150,14 +158,21 @@ def _load_path(text: str, where: str) -> tuple[str, type[Method]]:
         raise UsageError(
             f"{where}: {path} has no class '{attribute}'; {nearest(attribute, classes, 'its methods')}"
         )
-    return kebab(attribute), _checked(getattr(module, attribute), text, where)
+    at = f"{where}: {path}, line {line_of(path, attribute)}"
+    return kebab(attribute), _checked(getattr(module, attribute), attribute, at)
 
 
 def _checked(cls: Any, name: str, where: str) -> type[Method]:
     if not (isinstance(cls, type) and issubclass(cls, Method)):
-        raise UsageError(f"{where}: '{name}' is not a method; derive its class from harness.Method.")
+        raise BrokenAdapter(f"{where}: '{name}' is not a method; derive its class from harness.Method.")
     absent = sorted(getattr(cls, "__abstractmethods__", ()))
-    absent += [n for n in ("kind", "memory_order") if not hasattr(cls, n)]
+    absent += [n for n in CONSTANTS if not hasattr(cls, n)]
     if absent:
-        raise UsageError(f"{where}: '{name}' lacks {', '.join(absent)}; define what harness.Method asks for.")
+        raise BrokenAdapter(
+            f"{where}: '{name}' lacks {', '.join(absent)}; define what harness.Method asks for."
+        )
+    for constant, known in CONSTANTS.items():
+        if (value := getattr(cls, constant)) not in known:
+            hint = nearest(str(value), known, "known ones")
+            raise BrokenAdapter(f"{where}: '{name}' has {constant} = {value!r}; {hint}")
     return cls

@@ -279,11 +279,13 @@ def _lacked_memory(reading: Reading) -> bool:
 
 
 def _foregone(cell: Cell, unfit: Mapping[tuple[str, ...], str]) -> Iterator[Reading]:
-    """Readings of points that need no process: a library is missing, or memory has shown them not to fit."""
+    """Readings of points that need no process: there is no method to run, or memory showed that none fits."""
     for i, point in enumerate(cell.points):
         metric = cell.headline
         if point.method.missing:
             yield Reading(i, metric, None, "", status="skipped", detail=point.method.missing)
+        elif point.method.broken:
+            yield Reading(i, metric, None, "", status="error", detail=point.method.broken)
         elif cell.measure == "time" and _key(cell, i) in unfit:
             yield Reading(i, metric, None, "", status="oom", detail=unfit[_key(cell, i)])
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from harness.adapter_files import defined_at
 from harness.core import phases, trees
 from harness.core.episodes import TaskBatch
 from harness.core.method import Method
@@ -62,7 +63,7 @@ class MetaLearner:
             tasks = task_objectives(chunk, self.model, self.loss_function, execution=self.execution)
             gradient = self.method.meta_gradient(tasks, trees.repeat_for_tasks(self.meta, len(chunk)))
             if not self._checked:  # once, so that no timed step pays for it
-                check_returned(gradient, self.meta, len(chunk))
+                check_returned(gradient, self.meta, len(chunk), "meta_gradient", self.method)
                 self._checked = True
             with phases.phase("outer update"):
                 share = len(chunk) / len(batch)
@@ -126,11 +127,14 @@ def evaluate(
     An accuracy (fraction of the query set) or a loss, as the workload has it.
     """
     device = next(iter(meta.values())).device
+    wanted = model.initial(seed)
     scores = []
     for start in range(0, count, chunk):
         batch = tasks.sample(split, seed, start, min(chunk, count - start)).to(device)
         objectives = task_objectives(batch, model, workload.loss_function, execution=execution)
         phi = method.adapt(objectives.support, trees.repeat_for_tasks(meta, len(batch)))
+        if not start:
+            check_returned(phi, wanted, len(batch), "adapt", method)
         if workload.score == "loss":
             with torch.no_grad():
                 scores.append(objectives.query.loss(phi).double().cpu())
@@ -145,18 +149,33 @@ def evaluate(
     return torch.cat(scores)
 
 
-def check_returned(gradient: object, meta: Params, tasks: int) -> None:
-    """Raise TypeError or ValueError, with the remedy, for what is no meta-gradient of `tasks` tasks."""
-    if not isinstance(gradient, dict):
-        what = type(gradient).__name__
-        raise TypeError(f"meta_gradient returned {what}, not a dictionary of tensors [T, ...]")
-    if gradient.keys() != meta.keys():
-        wrong = ", ".join(sorted(gradient.keys() ^ meta.keys()))
-        raise ValueError(f"meta_gradient must return the names of `meta`; missing or too many: {wrong}")
-    for name, p in meta.items():
-        shape, wanted = tuple(gradient[name].shape), (tasks, *p.shape)
-        if shape != wanted:
-            raise ValueError(f"meta_gradient returned '{name}' as {shape}, not as [T, ...] = {wanted}")
+class WrongReturn(Exception):
+    """A method returned what its contract does not allow: where and what, in a sentence with the remedy."""
+
+
+def check_returned(returned: object, wanted: Params, tasks: int, call: str, method: Method) -> None:
+    """Raise WrongReturn for what is no result of `tasks` tasks in names, shapes and types of `wanted` [...].
+
+    `call` is the name of the method's function that returned it.
+    """
+
+    def wrong(what: str) -> WrongReturn:
+        return WrongReturn(f"{defined_at(type(method), call)}: {call} {what}")
+
+    if not isinstance(returned, dict):
+        raise wrong(f"returned {type(returned).__name__}, not a dictionary of tensors [T, ...]")
+    if returned.keys() != wanted.keys():
+        names = ", ".join(sorted(map(str, returned.keys() ^ wanted.keys())))
+        whose = "`meta`" if call == "meta_gradient" else "the model"
+        raise wrong(f"must return the names of {whose}; missing or too many: {names}")
+    for name, p in wanted.items():
+        if not isinstance(returned[name], Tensor):
+            raise wrong(f"returned '{name}' as {type(returned[name]).__name__}, not as a tensor [T, ...]")
+        shape, expected = tuple(returned[name].shape), (tasks, *p.shape)
+        if shape != expected:
+            raise wrong(f"returned '{name}' as {shape}, not as [T, ...] = {expected}")
+        if returned[name].dtype != p.dtype:
+            raise wrong(f"returned '{name}' in {returned[name].dtype}, not in the {p.dtype} of `meta`")
 
 
 @dataclass(frozen=True)

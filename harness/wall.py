@@ -70,8 +70,9 @@ def find_walls(options: WallOptions) -> Generator[Found, None, None]:
 
 def _search(executor: LocalExecutor, search: Search) -> Wall:
     """One method's wall. One that cannot be searched says why, and the others go on."""
-    if missing := search.cell.points[0].method.missing:
-        return Wall(note=missing)
+    method = search.cell.points[0].method
+    if absent := method.missing or method.broken:
+        return Wall(note=absent.removesuffix("."))
     try:
         return executor.ask(search)
     except (UsageError, WorkerFailed) as failure:

@@ -21,7 +21,10 @@ from pathlib import Path
 import torch
 
 from harness import registry
-from harness.errors import UsageError
+from harness.adapter_files import blame, place
+from harness.conformance.kit import CHECKS, Check, findings
+from harness.conformance.subject import Subject
+from harness.errors import LibraryMissing, UsageError
 from harness.measure.accuracy import measure_accuracy
 from harness.measure.bench import Bench
 from harness.measure.calm import CalmCheck
@@ -36,6 +39,8 @@ from harness.preflight import list_methods, list_workloads, numeric_code, prefli
 from harness.protocol import (
     At,
     Cell,
+    Conformance,
+    Conformed,
     Crashed,
     Done,
     Launch,
@@ -54,7 +59,7 @@ from harness.protocol import (
     Wall,
 )
 from harness.selfcheck.checks import selfcheck
-from harness.training import Diverged
+from harness.training import Diverged, WrongReturn
 from harness.workloads.base import Tasks
 
 Send = Callable[[Message], None]
@@ -63,6 +68,9 @@ Send = Callable[[Message], None]
 torch.optim.SGD([torch.zeros(1)], lr=1.0)
 
 ASKED = re.compile(r"(DefaultCPUAllocator): .*allocate (\d+) bytes")  # what it says where memory runs out
+
+OWN_WORDS = (VirtualOutOfMemory, Diverged, registry.Changed, WrongReturn, UsageError)
+"""Failures that say all that there is to say."""
 
 PROGRESS_INTERVAL_S = 0.25  # often enough for an eye, rare enough to disturb nothing
 
@@ -83,7 +91,7 @@ def main(parent: Connection, task: Task, log: str) -> None:
         parent.send(Refused(str(failure)))
     except Exception as failure:
         traceback.print_exc()
-        parent.send(Crashed(_sentence(failure)))
+        parent.send(Crashed(blame(failure)))
     sys.stdout.flush()
     sys.stderr.flush()
     # Nothing is left to clean up: torch's teardown would only add to what a cell costs.
@@ -108,6 +116,8 @@ def _answer(task: Task, send: Send) -> None:
             send(run_search(task))
         case SelfCheck():
             send(selfcheck(task))
+        case Conformance():
+            check_conformance(task, send)
         case "methods":
             send(Listing(list_methods()))
         case "workloads":
@@ -144,6 +154,25 @@ def run_cell(launch: Launch, send: Send) -> None:
             send(headline)
     except Exception as failure:
         send(failed(cell, 0, failure))
+
+
+def check_conformance(task: Conformance, send: Send) -> None:
+    """Send what every check reads of the method. Raises UsageError for what is no method."""
+    fix_numerics(task.threads, deterministic=False)
+    try:
+        _, cls = registry.load_method(task.spec.name, task.spec.where)
+    except LibraryMissing as failure:
+        send(Conformed(str(failure)))
+        return
+    subject = Subject(cls, task.spec.settings, task.spec.where)
+    subject.at(1)  # settings that the class refuses are the user's
+
+    def begins(check: Check) -> None:
+        send(Progress(CHECKS.index(check) / len(CHECKS), check.name))
+
+    for finding in findings(subject, begins):
+        send(finding)
+    send(Conformed())
 
 
 def settle(cell: Cell) -> Tasks:
@@ -250,10 +279,12 @@ def failed(cell: Cell, point: int, failure: Exception) -> Reading:
         status = "interrupted"  # counts as missing: the same command plans it anew
     else:
         traceback.print_exc()
-    own_words = isinstance(failure, VirtualOutOfMemory | Diverged | registry.Changed)
-    detail = str(failure) if own_words else _sentence(failure)
+    file = str(Path(cell.points[point].method.spec.name.rpartition(":")[0]).resolve())
+    detail = str(failure) if isinstance(failure, OWN_WORDS) else blame(failure, [file])
     if status == "oom" and (asked := ASKED.search(str(failure))):
-        detail = f"{asked[1]} was asked for {int(asked[2]):,} bytes, more than was left{_place(failure)}"
+        detail = (
+            f"{asked[1]} was asked for {int(asked[2]):,} bytes, more than was left{place(failure, [file])}"
+        )
     return Reading(point, cell.headline, None, "", status=status, detail=detail)
 
 
@@ -277,15 +308,3 @@ def _progress(send: Send) -> Callable[[float, str], None]:
             send(Progress(fraction, note))
 
     return report
-
-
-def _sentence(failure: Exception) -> str:
-    """What was raised and where, on one line."""
-    first = str(failure).strip().partition("\n")[0]
-    said = f"{type(failure).__name__}: {first}" if first else type(failure).__name__
-    return f"{said}{_place(failure)}"
-
-
-def _place(failure: Exception) -> str:
-    frames = traceback.extract_tb(failure.__traceback__)
-    return f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""

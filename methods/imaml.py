@@ -1,7 +1,8 @@
 """iMAML: Rajeswaran, Finn, Kakade and Levine 2019, arXiv 1909.04630."""
 
 from abc import abstractmethod
-from typing import ClassVar, Literal
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
 
 from harness.core import trees
 from harness.core.checks import require_at_least, require_fraction, require_positive
@@ -23,6 +24,7 @@ class ImplicitMAML(Method):
 
     kind: ClassVar[Kind] = "implicit"
     memory_order: ClassVar[Order] = "constant"
+    converged: ClassVar[Mapping[str, Any]] = {"lam": 1.0, "cg_steps": 20, "cg_tolerance": 1e-12}
 
     lam: float = 2.0
 
@@ -82,6 +84,13 @@ class ImamlGD(ImamlCG):
     momentum: its factor, for the two that have a constant one.
     """
 
+    converged: ClassVar[Mapping[str, Any]] = {
+        **ImplicitMAML.converged,
+        "inner_steps": 60,
+        "inner_lr": 0.6,  # the eigenvalues of H + lam I lie in [1.1, 2]: a step contracts by 0.34
+        "optimiser": "gradient-descent",
+    }
+
     inner_lr: float = 0.1
     optimiser: Literal["gradient-descent", "momentum", "nesterov", "accelerated", "adam"] = "gradient-descent"
     momentum: float = 0.9
@@ -110,6 +119,12 @@ class ImamlHF(ImamlCG):
     newton_cg_tolerance: relative residual at which a direction is good enough; early ones may be rougher than
         late ones, min(newton_cg_tolerance, sqrt||g||). A small value takes every product.
     """
+
+    converged: ClassVar[Mapping[str, Any]] = {
+        **ImplicitMAML.converged,
+        "inner_steps": 20,
+        "newton_cg_steps": 20,
+    }
 
     newton_cg_steps: int = 5
     newton_cg_tolerance: float = 0.5

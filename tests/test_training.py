@@ -9,7 +9,7 @@ import torch
 from problems import make, parameters, relative_error, smooth_mlp
 
 from harness import Method, Objective, Params, TaskObjectives, trees
-from harness.training import check_returned
+from harness.training import WrongReturn, check_returned
 from methods.maml import MAML
 
 CONTRIBUTING = Path(__file__).resolve().parents[1] / "CONTRIBUTING.md"
@@ -19,7 +19,8 @@ META = {"w": torch.zeros(3, 2), "b": torch.zeros(2)}
 @pytest.mark.parametrize(
     ("returned", "said"),
     [
-        (None, "returned NoneType, not a dictionary"),
+        (None, r"maml\.py, line \d+: meta_gradient returned NoneType, not a dictionary"),
+        ({"w": None, "b": torch.zeros(4, 2)}, r"maml\.py, line \d+: .*'w' as NoneType, not as a tensor"),
         ({"w": torch.zeros(4, 3, 2)}, "missing or too many: b"),
         (
             {"w": torch.zeros(4, 3, 2), "b": torch.zeros(2)},
@@ -28,12 +29,13 @@ META = {"w": torch.zeros(3, 2), "b": torch.zeros(2)}
     ],
 )
 def test_what_is_no_meta_gradient_is_refused_with_its_remedy(returned: Any, said: str) -> None:
-    with pytest.raises((TypeError, ValueError), match=said):
-        check_returned(returned, META, 4)
+    with pytest.raises(WrongReturn, match=said):
+        check_returned(returned, META, 4, "meta_gradient", MAML(inner_steps=1))
 
 
 def test_one_entry_a_meta_parameter_and_task_is_a_meta_gradient() -> None:
-    check_returned({"w": torch.zeros(4, 3, 2), "b": torch.zeros(4, 2)}, META, 4)
+    returned = {"w": torch.zeros(4, 3, 2), "b": torch.zeros(4, 2)}
+    check_returned(returned, META, 4, "meta_gradient", MAML(inner_steps=1))
 
 
 def test_wrt_takes_names_and_nothing_else() -> None:
@@ -46,7 +48,7 @@ def test_wrt_takes_names_and_nothing_else() -> None:
 
 
 def test_the_unrolled_example_of_contributing_is_maml() -> None:
-    (example,) = re.findall(r"```python\n(.*?)```", CONTRIBUTING.read_text(), re.DOTALL)
+    (example,) = re.findall(r"```python\n(def meta_gradient.*?)```", CONTRIBUTING.read_text(), re.DOTALL)
     names: dict[str, Any] = {
         "torch": torch,
         "trees": trees,

@@ -8,7 +8,7 @@ import typer
 import typer.main
 
 from harness import __version__
-from harness.cli import env, listing, plot, run, selfcheck, show, wall
+from harness.cli import check, env, listing, new, plot, run, selfcheck, show, wall
 from harness.errors import NothingSelected, UsageError
 from harness.store import StoreError
 
@@ -29,6 +29,8 @@ app.command("plot")(plot.plot)
 app.command("env")(env.env)
 app.command("selfcheck")(selfcheck.selfcheck)
 app.command("wall")(wall.wall)
+app.command("check")(check.check)
+app.command("new")(new.new)
 
 
 def _version(wanted: bool) -> None:

@@ -37,7 +37,9 @@ def load_library(name: str, at_least: str, hint: str = "") -> ModuleType:
         raise LibraryMissing(f"{_does_not_import(name, failure)}: {remedy}") from failure
 
 
-def library_fault(failure: Exception, is_adapters: Callable[[str], bool], folder: Path | None = None) -> str:
+def library_fault(
+    failure: BaseException, is_adapters: Callable[[str], bool], folder: Path | None = None
+) -> str:
     """What to install, if importing an adapter failed within a library; empty if it is the adapter's fault.
 
     The adapter is what `is_adapters` says of a module's name, and what lies in `folder`. A library is absent,
@@ -88,7 +90,7 @@ def _packages(top: str) -> tuple[tuple[str, str], ...]:
     return tuple((name, version(name)) for name in names)
 
 
-def _does_not_import(name: str, failure: Exception) -> str:
+def _does_not_import(name: str, failure: BaseException) -> str:
     first = str(failure).strip().partition("\n")[0]
     said = f"{type(failure).__name__}: {first}" if first else type(failure).__name__
     return f"{name} {version_of(name) or 'of no known version'} does not import here ({said})"

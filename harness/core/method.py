@@ -1,6 +1,7 @@
 """The contract of a method: what an adapter implements, and nothing else."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, dataclass_transform
 
@@ -27,6 +28,13 @@ class Method(ABC):
 
     memory_order: ClassVar[Order]
     """How its peak memory grows with the number of inner steps."""
+
+    converged: ClassVar[Mapping[str, Any]] = {}
+    """Of an implicit method: the settings, `inner_steps` among them, under which it solves both its problems.
+
+    On linear regression in float64, with up to 8 weights and the eigenvalues of the support Hessian in
+    [0.1, 1], its meta-gradient then equals the closed form of the implicit one to 1e-8.
+    """
 
     inner_steps: int
     """Steps of the inner optimiser; the axis of every curve. 0 is the identity."""

@@ -6,7 +6,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerProcess
@@ -16,6 +16,7 @@ from typing import Any, Literal, Self
 from harness.errors import UsageError
 from harness.protocol import (
     At,
+    Conformance,
     Crashed,
     Done,
     Launch,
@@ -112,8 +113,11 @@ class LocalExecutor:
                 _kill_group(process)
                 process.kill()
 
-    def ask(self, task: Task, timeout_s: float | None = None) -> Any:
-        """The answer to any task but a launch; fit for several threads at once.
+    def ask(
+        self, task: Task, timeout_s: float | None = None, hear: Callable[[Any], None] = lambda message: None
+    ) -> Any:
+        """The answer to any task but a launch; fit for several threads at once. `hear` is told each message
+        as it comes.
 
         Raises UsageError as the worker found it; WorkerFailed where it comes to no answer, in time or at all.
         """
@@ -136,6 +140,7 @@ class LocalExecutor:
                         raise UsageError(sentence)
                     case Crashed(sentence):
                         raise WorkerFailed(f"{_named(task)} failed with {sentence}.")
+                hear(message)
                 answer = message
         except (EOFError, OSError):
             process.join(GRACE_S)
@@ -243,6 +248,8 @@ def _named(task: Task) -> str:
             return f"the search for the wall of {cell.points[0].method.name}"
         case SelfCheck():
             return "the selfcheck"
+        case Conformance(spec):
+            return f"the check of {spec.name}"
     return "the listing"
 
 

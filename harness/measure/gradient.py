@@ -96,7 +96,7 @@ def _observe(
     theta = trees.repeat_for_tasks(meta, len(chunk))
     with counting() as work:
         gradient = method.meta_gradient(tasks, theta)
-    check_returned(gradient, meta, len(chunk))
+    check_returned(gradient, meta, len(chunk), "meta_gradient", method)
     if not all(bool(torch.isfinite(g).all()) for g in gradient.values()):
         raise Diverged("the meta-gradient is not finite")
     seen.add("meta_gradient_norm", trees.norm(gradient))

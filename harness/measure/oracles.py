@@ -52,8 +52,9 @@ def unrolled(method: Method, tasks: TaskObjectives, theta: Params) -> Truth:
     """
 
     def outcome(meta: Params) -> Tensor:
+        phi = method.adapt(tasks.support, meta)
         with torch.no_grad():
-            return tasks.query.loss(method.adapt(tasks.support, meta))
+            return tasks.query.loss(phi)
 
     count = sum(p[0].numel() for p in theta.values())
     gradient = _through_adapt(method, tasks, theta)

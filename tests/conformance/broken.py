@@ -1,0 +1,220 @@
+"""Adapters that are wrong in one way each, beside the one that is right."""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import torch
+
+from harness import Method, Objective, Params, TaskObjectives, trees
+from harness.core.method import Kind, Order
+from methods.imaml import ImamlGD
+from methods.maml import MAML
+from methods.maml_replay import MAMLReplay
+
+
+class Right(Method):
+    """First-order MAML."""
+
+    kind: ClassVar[Kind] = "first-order"
+    memory_order: ClassVar[Order] = "constant"
+
+    inner_lr: float = 0.1
+
+    def adapt(self, support: Objective, meta: Params) -> Params:
+        phi = trees.detach(meta)
+        for _ in range(self.inner_steps):
+            phi = trees.axpy(-self.inner_lr, support.gradient(phi), phi)
+        return phi
+
+    def meta_gradient(self, tasks: TaskObjectives, meta: Params) -> Params:
+        return tasks.query.gradient(self.adapt(tasks.support, meta))
+
+
+class WrongSign(Right):
+    def meta_gradient(self, tasks: TaskObjectives, meta: Params) -> Params:
+        return trees.scale(-1.0, super().meta_gradient(tasks, meta))
+
+
+class PassedOffAsUnrolled(Right):
+    """The mistake of a much-copied repository: no graph, and called MAML."""
+
+    kind: ClassVar[Kind] = "unrolled"
+
+
+class ForgetsItsStepSizes(MAML):
+    """Meta-learns a step size, and returns zeros as its derivative."""
+
+    def meta_parameters(self, initial: Params) -> Params:
+        return initial | {"alpha": torch.tensor(0.1)}
+
+    def adapt(self, support: Objective, meta: Params) -> Params:
+        theta = {n: p for n, p in meta.items() if n != "alpha"}
+        for _ in range(self.inner_steps):
+            theta = trees.axpy(-meta["alpha"].detach(), support.gradient(theta), trees.detach(theta))
+        return trees.detach(theta)
+
+    def meta_gradient(self, tasks: TaskObjectives, meta: Params) -> Params:
+        theta = trees.leaves({n: p for n, p in meta.items() if n != "alpha"})
+        phi = theta
+        for _ in range(self.inner_steps):
+            phi = trees.axpy(-meta["alpha"].detach(), tasks.support.gradient(phi, graph=True), phi)
+        gradients = torch.autograd.grad(tasks.query.loss(phi).sum(), list(theta.values()))
+        return dict(zip(theta, gradients, strict=True)) | {"alpha": torch.zeros_like(meta["alpha"])}
+
+
+class ReturnsItsGraph(MAML):
+    def adapt(self, support: Objective, meta: Params) -> Params:
+        phi = trees.leaves(meta)
+        for _ in range(self.inner_steps):
+            phi = trees.axpy(-self.inner_lr, support.gradient(phi, graph=True), phi)
+        return phi
+
+
+LEAKED: list[Params] = []
+
+
+class Leaks(Right):
+    """Keeps what it has seen, as a list of losses for a log does."""
+
+    def meta_gradient(self, tasks: TaskObjectives, meta: Params) -> Params:
+        LEAKED.append(self.adapt(tasks.support, meta))
+        return tasks.query.gradient(LEAKED[-1])
+
+
+class HiddenRandomness(Right):
+    """Starts from noise of torch's global generator, the same for all tasks."""
+
+    def adapt(self, support: Objective, meta: Params) -> Params:
+        if self.inner_steps:
+            meta = trees.combine(lambda p: p + 1e-6 * torch.randn(p.shape[1:], dtype=p.dtype), meta)
+        return super().adapt(support, meta)
+
+
+MEMORY: dict[str, float] = {}
+
+
+class KeepsState(Right):
+    """A step size that shrinks from call to call."""
+
+    def adapt(self, support: Objective, meta: Params) -> Params:
+        MEMORY["calls"] = MEMORY.get("calls", 0.0) + 1
+        rate = self.inner_lr * (1 + 1e-3 / MEMORY["calls"])
+        phi = trees.detach(meta)
+        for _ in range(self.inner_steps):
+            phi = trees.axpy(-rate, support.gradient(phi), phi)
+        return phi
+
+
+class ChangesTargets(Right):
+    """Shifts the inputs of the task in place: from then on everyone sees them shifted."""
+
+    def adapt(self, support: Objective, meta: Params) -> Params:
+        support.shots.inputs.mul_(1.01)
+        return super().adapt(support, meta)
+
+
+class MakesLeavesOfItsInputs(Right):
+    def meta_gradient(self, tasks: TaskObjectives, meta: Params) -> Params:
+        for p in meta.values():
+            p.requires_grad_()
+        return super().meta_gradient(tasks, meta)
+
+
+class WrongNames(Right):
+    def meta_gradient(self, tasks: TaskObjectives, meta: Params) -> Params:
+        return {f"model.{n}": p for n, p in super().meta_gradient(tasks, meta).items()}
+
+
+class WrongShapes(Right):
+    """The mean over the tasks, which is the harness's to take."""
+
+    def meta_gradient(self, tasks: TaskObjectives, meta: Params) -> Params:
+        return trees.combine(lambda g: g.mean(0), super().meta_gradient(tasks, meta))
+
+
+class WrongDtype(Right):
+    def meta_gradient(self, tasks: TaskObjectives, meta: Params) -> Params:
+        return trees.combine(lambda p: p.float(), super().meta_gradient(tasks, meta))
+
+
+class NotANumber(Right):
+    """0 / 0 where no step was taken."""
+
+    def meta_gradient(self, tasks: TaskObjectives, meta: Params) -> Params:
+        phi = self.adapt(tasks.support, meta)
+        away = trees.norm(trees.subtract(phi, meta))
+        return trees.axpy(0.0 * away / away, phi, tasks.query.gradient(phi))
+
+
+class LiesAboutMemory(MAML):
+    memory_order: ClassVar[Order] = "constant"
+
+
+class ReplayIsNotSqrt(MAMLReplay):
+    memory_order: ClassVar[Order] = "sqrt"
+
+
+class FlatIsNotLinear(Right):
+    memory_order: ClassVar[Order] = "linear"
+
+
+class Unconverged(ImamlGD):
+    converged: ClassVar[Mapping[str, Any]] = {**ImamlGD.converged, "cg_steps": 2}
+
+
+class NamesNothingConverged(ImamlGD):
+    converged: ClassVar[Mapping[str, Any]] = {}
+
+
+class MindsItsNeighbours(Right):
+    """Divides by the norm over all tasks."""
+
+    def adapt(self, support: Objective, meta: Params) -> Params:
+        phi = trees.detach(meta)
+        for _ in range(self.inner_steps):
+            g = support.gradient(phi)
+            size = sum(float(p.square().sum()) for p in g.values()) ** 0.5
+            phi = trees.axpy(-self.inner_lr / max(size, 1.0), g, phi)
+        return phi
+
+
+class AnotherInnerMap(Right):
+    """Takes the meta-gradient one step earlier than `adapt` ends."""
+
+    kind: ClassVar[Kind] = "approximate"
+
+    def meta_gradient(self, tasks: TaskObjectives, meta: Params) -> Params:
+        phi = trees.detach(meta)
+        for _ in range(self.inner_steps - 1):
+            phi = trees.axpy(-self.inner_lr, tasks.support.gradient(phi), phi)
+        return tasks.query.gradient(phi)
+
+
+class AlwaysSteps(Right):
+    """One step too many."""
+
+    def adapt(self, support: Objective, meta: Params) -> Params:
+        phi = trees.detach(meta)
+        for _ in range(self.inner_steps + 1):
+            phi = trees.axpy(-self.inner_lr, support.gradient(phi), phi)
+        return phi
+
+
+class MindsExecution(Right):
+    """Looks at how it is executed."""
+
+    def adapt(self, support: Objective, meta: Params) -> Params:
+        phi = super().adapt(support, meta)
+        same = support.execution == "loop" or not self.inner_steps
+        return phi if same else trees.scale(1.0 + 1e-6, phi)
+
+
+class ForgetsASetting(Right):
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, "inner_lr", self.inner_lr / 2)
+
+
+class Raises(Right):
+    def adapt(self, support: Objective, meta: Params) -> Params:
+        raise RuntimeError("no luck today")
