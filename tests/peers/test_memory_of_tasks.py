@@ -1,4 +1,4 @@
-"""What the conformance kit does not ask of an adapter over a library: that tasks take their turns in memory."""
+"""What the kit does not ask of an adapter over a library: that tasks take their turns in memory."""
 
 import gc
 
