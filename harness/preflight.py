@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import scipy
 import torch
 
 import harness
@@ -126,6 +127,7 @@ def describe_torch(device: torch.device) -> dict[str, str | int | bool]:
     facts: dict[str, str | int | bool] = {
         "torch": str(torch.__version__),  # its own class would load torch where it is unpickled
         "numpy": np.__version__,
+        "scipy": scipy.__version__,  # its solvers find the true meta-gradients
         "device": str(device),
         **describe_numerics(),
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),

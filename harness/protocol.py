@@ -8,7 +8,7 @@ import json
 from dataclasses import asdict, dataclass, field
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 Measure = Literal["memory", "time", "gradient", "accuracy"]
 Status = Literal["ok", "oom", "timeout", "diverged", "error", "skipped", "interrupted"]
@@ -90,7 +90,9 @@ Oracle = Literal["implicit", "unrolled"]
 class GradientSettings(MeasureSettings):
     """The meta-gradient of one meta-batch, in float64, beside what it should be."""
 
-    oracles: Annotated[list[Oracle], Field(min_length=1)] = ["implicit", "unrolled"]
+    oracles: Annotated[
+        list[Oracle], Field(min_length=1), AfterValidator(lambda named: list(dict.fromkeys(named)))
+    ] = ["implicit", "unrolled"]
     """What it is held against. The implicit one exists for methods with a `lam` above 0."""
 
 
@@ -300,6 +302,10 @@ class Samples:
 
     name: str
     columns: dict[str, list[Any]]
+
+    def __post_init__(self) -> None:
+        if len({len(column) for column in self.columns.values()}) > 1:
+            raise ValueError(f"the columns of {self.name} are of different lengths")
 
 
 @dataclass(frozen=True)

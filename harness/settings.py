@@ -73,15 +73,22 @@ def merged(settings: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str,
 
 
 def telling_apart(variants: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The names of settings that tell variants apart: a single one if one is enough, else all that differ.
+    """The names of settings that tell variants apart: all that differ, or the one that gives each a name.
 
-    >>> telling_apart([{"steps": 2, "lr": 0.1}, {"steps": 5, "lr": 0.1}, {"steps": 9, "lr": 1.0}])
-    ['steps']
+    A word, such as an optimiser, is a name; a number beside others that differ is not, for it would make a
+    series of what is none.
+
+    >>> telling_apart([{"optimiser": "adam", "lr": 0.1}, {"optimiser": "sgd", "lr": 1.0}])
+    ['optimiser']
     """
     names = sorted({name for each in variants for name in each})
     values = {n: [json.dumps(v.get(n), sort_keys=True) for v in variants] for n in names}
     differing = [name for name in names if len(set(values[name])) > 1]
-    enough = [name for name in differing if len(set(values[name])) == len(variants)]
+    enough = [
+        name
+        for name in differing
+        if len(set(values[name])) == len(variants) and all(isinstance(v.get(name), str) for v in variants)
+    ]
     return enough if len(enough) == 1 else differing
 
 

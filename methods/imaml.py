@@ -24,7 +24,6 @@ class ImplicitMAML(Method):
 
     kind: ClassVar[Kind] = "implicit"
     memory_order: ClassVar[Order] = "constant"
-    converged: ClassVar[Mapping[str, Any]] = {"lam": 1.0, "cg_steps": 20, "cg_tolerance": 1e-12}
 
     lam: float = 2.0
 
@@ -63,6 +62,8 @@ class ImamlCG(ImplicitMAML):
     cg_tolerance: relative residual at which it stops earlier.
     """
 
+    converged: ClassVar[Mapping[str, Any]] = {"lam": 1.0, "cg_steps": 20, "cg_tolerance": 1e-12}
+
     cg_steps: int = 5
     cg_tolerance: float = 1e-10
 
@@ -85,7 +86,7 @@ class ImamlGD(ImamlCG):
     """
 
     converged: ClassVar[Mapping[str, Any]] = {
-        **ImplicitMAML.converged,
+        **ImamlCG.converged,
         "inner_steps": 60,
         "inner_lr": 0.6,  # the eigenvalues of H + lam I lie in [1.1, 2]: a step contracts by 0.34
         "optimiser": "gradient-descent",
@@ -121,7 +122,7 @@ class ImamlHF(ImamlCG):
     """
 
     converged: ClassVar[Mapping[str, Any]] = {
-        **ImplicitMAML.converged,
+        **ImamlCG.converged,
         "inner_steps": 20,
         "newton_cg_steps": 20,
     }

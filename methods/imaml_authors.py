@@ -66,6 +66,8 @@ class ImamlAuthors(Method):
                 damped = trees.scale(1 + self.cg_damping, u)
                 return trees.axpy(1 / (self.lam + LAMBDA_DAMPING), hessian(u), damped)
 
-            solution = CG(self.cg_steps).solve(operator, v, tolerance=RESIDUAL_NORM / trees.norm(v))
+            solution = CG(self.cg_steps).solve(
+                operator, v, tolerance=RESIDUAL_NORM / trees.norm(v).clamp_min(RESIDUAL_NORM)
+            )
         solution.record()
         return solution.x

@@ -30,7 +30,7 @@ class MAML(Method):
         require_positive(self, "inner_lr")
         require_at_least(self, 0, "lam")
 
-    def inner(self, support: Objective, theta: Params) -> Objective | Proximal:
+    def inner_objective(self, support: Objective, theta: Params) -> Objective | Proximal:
         """What the inner loop minimises."""
         return Proximal(support, theta, self.lam) if self.lam else support
 
@@ -45,11 +45,11 @@ class MAML(Method):
         return phi
 
     def adapt(self, support: Objective, meta: Params) -> Params:
-        return self.descend(self.inner(support, meta), meta, self.inner_steps)
+        return self.descend(self.inner_objective(support, meta), meta, self.inner_steps)
 
     def meta_gradient(self, tasks: TaskObjectives, meta: Params) -> Params:
         theta = trees.leaves(meta)
-        phi = self.unroll(self.inner(tasks.support, theta), theta, self.inner_steps)
+        phi = self.unroll(self.inner_objective(tasks.support, theta), theta, self.inner_steps)
         gradients = torch.autograd.grad(
             tasks.query.loss(phi).sum(), list(theta.values()), materialize_grads=True
         )

@@ -32,7 +32,7 @@ class MAMLCheckpointed(MAML):
 
     def meta_gradient(self, tasks: TaskObjectives, meta: Params) -> Params:
         theta = trees.leaves(meta)  # as the centre of the proximal term, which every segment sees
-        inner = self.inner(tasks.support, theta)
+        inner = self.inner_objective(tasks.support, theta)
         length = self.segment or max(1, math.ceil(math.sqrt(self.inner_steps)))
         starts = [trees.detach(meta)]
         for _ in range(length, self.inner_steps, length):

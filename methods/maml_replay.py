@@ -32,7 +32,7 @@ class MAMLReplay(MAML):
     product: Product = "reverse-over-reverse"
 
     def meta_gradient(self, tasks: TaskObjectives, meta: Params) -> Params:
-        inner, product = self.inner(tasks.support, meta), PRODUCTS[self.product]
+        inner, product = self.inner_objective(tasks.support, meta), PRODUCTS[self.product]
         visited = [trees.detach(meta)]
         for _ in range(self.inner_steps):
             visited.append(self.descend(inner, visited[-1], 1))

@@ -34,7 +34,7 @@ class MAMLTruncated(MAML):
 
     def meta_gradient(self, tasks: TaskObjectives, meta: Params) -> Params:
         theta = trees.leaves(meta)
-        inner = self.inner(tasks.support, theta)
+        inner = self.inner_objective(tasks.support, theta)
         last = min(self.backward_steps, self.inner_steps)
         psi = trees.leaves(self.descend(inner, theta, self.inner_steps - last))
         phi = self.unroll(inner, psi, last)

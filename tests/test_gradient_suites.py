@@ -61,8 +61,7 @@ def test_table_1_of_the_paper(tmp_path: Path) -> None:
     def error(condition: str, kind: str, steps: int) -> float:
         return found[condition, f"imaml-gd {kind}", steps]["rel_error_implicit"]
 
-    assert error("100.0", "gradient-descent", 640) == pytest.approx(
-        error("10.0", "gradient-descent", 64), rel=0.9
-    )
+    descent = [error("10.0", "gradient-descent", 64), error("100.0", "gradient-descent", 640)]
+    assert 1 / 2 < descent[1] / descent[0] < 2
     assert error("100.0", "gradient-descent", 288) > 10 * error("10.0", "gradient-descent", 64)
     assert error("100.0", "accelerated", 288) < error("10.0", "accelerated", 64)

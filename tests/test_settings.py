@@ -170,3 +170,8 @@ def test_variants_are_told_apart_by_one_setting_where_one_is_enough() -> None:
     ]
     assert telling_apart(by_two) == ["lr", "optimiser"]
     assert telling_apart(by_one[:1]) == []
+
+
+def test_a_number_beside_others_that_differ_makes_no_series_of_what_is_none() -> None:
+    variants = [{"cg": 2, "lam": 1.0}, {"cg": 5, "lam": 1.0}, {"cg": 10, "lam": 2.0}]
+    assert telling_apart(variants) == ["cg", "lam"]

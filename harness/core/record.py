@@ -36,7 +36,7 @@ _records: ContextVar[Records | None] = ContextVar("records", default=None)
 def record(name: str, value: Tensor | float) -> None:
     """Leave a diagnostic: a number, or one a task [T] (solver iterations, residuals, stops).
 
-    In an `accuracy` cell its mean over tasks and meta-steps becomes a row; in a memory or time cell
+    In an `accuracy` or `gradient` cell its mean over tasks and calls becomes a row; in a memory or time cell
     nothing is kept, for an instrument would read it.
     """
     records = _records.get()

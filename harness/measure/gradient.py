@@ -24,7 +24,7 @@ from harness.protocol import GradientSettings, Oracle, Reading, Samples
 from harness.training import Diverged, check_returned
 
 UNITS = {"inner_residual": "norm", "meta_gradient_norm": "norm"}  # all else here is a ratio
-COUNTED = ("solver_matvecs", "gradient_evaluations", "hessian_products", "loss_evaluations")
+COUNTED = ("solver_matvecs", "line_search_trials")
 
 
 @dataclass
@@ -61,7 +61,7 @@ def measure_gradient(bench: Bench) -> Iterator[Reading | Samples]:
     work = []
     with recording() as records:
         for chunk in batch.chunks(settings.task_chunk or len(batch)):
-            work.append(_observe(bench, settings, chunk, meta, seen))
+            work.append((len(chunk), _observe(bench, settings, chunk, meta, seen)))
     for oracle in seen.absent:  # for some of the tasks is for none: a mean over the others would mislead
         for metric in (f"rel_error_{oracle}", f"cosine_{oracle}"):
             seen.values.pop(metric, None)
@@ -80,7 +80,7 @@ def measure_gradient(bench: Bench) -> Iterator[Reading | Samples]:
     yield from _work_readings(work)
     for name in records.count:
         unit = "count" if name in COUNTED else "ratio"
-        detail = f"mean over tasks; largest {records.maximum[name]:.4g}"
+        detail = f"mean over tasks and calls; largest {records.maximum[name]:.4g}"
         yield Reading(0, name, records.mean(name), unit, detail=detail)
     yield from doubts(records)
     columns = {metric: torch.cat(parts).tolist() for metric, parts in seen.values.items()}
@@ -103,6 +103,8 @@ def _observe(
     lam = float(getattr(method, "lam", 0.0))
     with recording():  # what `adapt` records again is not the meta-gradient's
         phi = method.adapt(tasks.support, theta)
+        names = bench.model.initial(bench.seed)
+        check_returned(phi, {name: meta[name] for name in names}, len(chunk), "adapt", method)
         if not all(bool(torch.isfinite(p).all()) for p in phi.values()):
             raise Diverged(f"phi is not finite after {method.inner_steps} inner steps")
         if lam > 0 and phi.keys() == theta.keys():
@@ -113,6 +115,12 @@ def _observe(
             except NoOracle as failure:
                 seen.absent[oracle] = str(failure)
                 continue
+            except (RuntimeError, ValueError, MemoryError) as failure:
+                # An oracle may need more memory than its method, or a solver not converge: the method's own
+                # figures stand.
+                first = str(failure).strip().partition("\n")[0]
+                seen.absent[oracle] = f"the oracle itself failed: {type(failure).__name__}: {first}"
+                continue
             if truth is not None:
                 _compare(oracle, gradient, truth, seen)
     return work
@@ -121,7 +129,7 @@ def _observe(
 def _truth(
     oracle: Oracle, method: Method, tasks: TaskObjectives, theta: Params, phi: Params, lam: float
 ) -> Truth | None:
-    """None for what a method has none of, unless nothing else was asked for."""
+    """None for the implicit one of a method without an inner problem."""
     if oracle == "unrolled":
         return unrolled(method, tasks, theta)
     return implicit(tasks, theta, phi, lam) if lam > 0 else None
@@ -135,18 +143,30 @@ def _compare(oracle: Oracle, gradient: Params, truth: Truth, seen: Observed) -> 
     error = trees.norm(trees.subtract(gradient, truth.gradient)) / size
     seen.add(f"rel_error_{oracle}", error, truth.how)
     own = trees.norm(gradient)
-    if bool((own > 0).all()):
-        seen.add(f"cosine_{oracle}", trees.dot(gradient, truth.gradient) / (own * size))
+    cosine = trees.dot(gradient, truth.gradient) / (own * size)
+    seen.add(
+        f"cosine_{oracle}", torch.where(own > 0, cosine, torch.zeros_like(cosine))
+    )  # no angle, no credit
 
 
-def _work_readings(work: list[Work]) -> Iterator[Reading]:
-    """What objectives were asked for, a task; nothing where a library calls the model by itself."""
-    if not any(each.gradients for each in work):
+def _work_readings(work: list[tuple[int, Work]]) -> Iterator[Reading]:
+    """What objectives were asked for; nothing where a library calls the model by itself. `work` has the
+    number of tasks of each chunk: where tasks end by themselves, a chunk works as long as its slowest."""
+    if not any(each.gradients for _, each in work):
         return
-    for metric, counts, what in (
-        ("gradient_evaluations", [w.gradients for w in work], "gradients of a support or query loss"),
-        ("hessian_products", [w.hessian_products for w in work], "with the backward pass through a loop"),
-        ("loss_evaluations", [w.losses for w in work], "losses without a derivative"),
+    tasks = sum(count for count, _ in work)
+    for metric, total, what in (
+        (
+            "gradient_evaluations",
+            sum(n * w.gradients for n, w in work),
+            "gradients of a support or query loss",
+        ),
+        (
+            "hessian_products",
+            sum(n * w.hessian_products for n, w in work),
+            "with those of a loop's backward pass",
+        ),
+        ("loss_evaluations", sum(n * w.losses for n, w in work), "losses without a derivative"),
     ):
-        detail = f"of one meta-gradient, a task: {what}"
-        yield Reading(0, metric, sum(counts) / len(counts), "count", detail=detail)
+        detail = f"of one meta-gradient, the slowest task of a chunk: {what}"
+        yield Reading(0, metric, total / tasks, "count", detail=detail)

@@ -17,7 +17,8 @@ from methods.solvers.stopping import all_finished
 
 SUFFICIENT_DECREASE = 1e-4  # Armijo's c1, the customary value (Nocedal and Wright, section 3.1).
 BACKTRACKS = 12  # Halvings: the smallest step tried is 2^-12; a direction worse than that has no use.
-GRADIENT_TOLERANCE = 1e-9  # ||g|| under which a task is solved, relative to 1 + ||g at the start||.
+GRADIENT_TOLERANCE = 1e-14  # ||g|| under which a task is solved, relative to 1 + ||g at the start||.
+ROUNDING = 4  # units in the last place of a loss, below which a decrease cannot be seen
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,9 @@ def armijo(smooth: Smooth, phi: Params, d: Params, slope: Tensor, active: Tensor
     """
     with torch.no_grad():  # of the losses alone: the step taken is a function of phi and d
         before = smooth.loss(phi)
+    # Near the solution a decrease is less than a loss can show, where a gradient still can: it is taken.
+    resolution = ROUNDING * torch.finfo(before.dtype).eps * before.abs()
+    unseen = torch.where(slope.detach().abs() <= resolution, resolution, torch.zeros_like(resolution))
     step = torch.ones_like(slope)
     waiting = active
     trials = torch.zeros_like(slope)
@@ -77,7 +81,9 @@ def armijo(smooth: Smooth, phi: Params, d: Params, slope: Tensor, active: Tensor
         trial = trees.axpy(step, d, phi)
         with torch.no_grad():
             after = smooth.loss(trial)
-        enough = torch.isfinite(after) & (after <= before + SUFFICIENT_DECREASE * step * slope.detach())
+        enough = torch.isfinite(after) & (
+            after <= before + SUFFICIENT_DECREASE * step * slope.detach() + unseen
+        )
         trials = trials + waiting
         best = trees.select(waiting & enough, trial, best)
         waiting = waiting & ~enough

@@ -32,6 +32,8 @@ class Smooth(Protocol):
     def hessian(self, params: Params) -> Curvature: ...
 
 
+SMALLEST = 1e-37  # a normal float32: the root of a zero second moment has a derivative, which is not finite
+
 StepObjective = Callable[[int], Smooth]
 """What step number k minimises; the same objective at every k, unless mini-batches are drawn."""
 
@@ -113,7 +115,7 @@ class InnerAdam:
             correction = 1 - self.beta2 ** (k + 1)
             phi = trees.combine(
                 lambda p, m, s, rate=rate, correction=correction: (
-                    p - rate * m / (torch.sqrt(s / correction) + self.eps)
+                    p - rate * m / ((s / correction).clamp_min(SMALLEST).sqrt() + self.eps)
                 ),
                 phi,
                 first,

@@ -214,3 +214,48 @@ def test_a_run_has_the_rows_of_the_measure(tmp_path: Path) -> None:
     assert {("maml", "rel_error_unrolled"), ("imaml-gd", "rel_error_implicit")} <= with_values
     assert {r.status for r in rows if r.method == "reptile"} == {"skipped"}
     assert (tmp_path / "run" / "cells" / rows[0].cell_id / "per_task.csv").is_file()
+
+
+class Nothing(Method):
+    """A meta-gradient that is zero for the tasks whose seed is even."""
+
+    kind: ClassVar[Kind] = "approximate"
+    memory_order: ClassVar[Order] = "constant"
+
+    def adapt(self, support: Objective, meta: Params) -> Params:
+        return trees.detach(meta)
+
+    def meta_gradient(self, tasks: TaskObjectives, meta: Params) -> Params:
+        weights = torch.tensor([float(seed % 2) for seed in tasks.batch.seeds], dtype=torch.float64)
+        return trees.axpy(weights, tasks.query.gradient(meta), trees.scale(0.0, meta))
+
+
+def test_a_task_without_a_meta_gradient_has_no_angle_and_the_others_keep_theirs() -> None:
+    said = list(measure_gradient(bench(make(Nothing, inner_steps=1), meta_batch_size=8, task_chunk=1)))
+    (samples,) = [s for s in said if isinstance(s, Samples)]
+    cosines = samples.columns["cosine_unrolled"]
+    assert len(cosines) == len(samples.columns["task"]) == 8
+    assert sorted({round(cosine, 9) for cosine in cosines}) == [0, 1]
+
+
+def test_what_an_oracle_cannot_do_costs_no_figure_of_the_method(monkeypatch: pytest.MonkeyPatch) -> None:
+    def out_of_memory(*_: Any) -> None:
+        raise RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 9 bytes.")
+
+    monkeypatch.setattr("harness.measure.gradient.unrolled", out_of_memory)
+    found = read(make(ImamlGD, inner_steps=4, inner_lr=0.5, lam=LAM))
+    assert found["rel_error_unrolled"].status == "skipped"
+    assert "the oracle itself failed: RuntimeError: DefaultCPUAllocator" in found["rel_error_unrolled"].detail
+    assert value(found, "rel_error_implicit") > 0
+
+
+def test_an_oracle_that_is_named_twice_is_asked_once() -> None:
+    assert GradientSettings(oracles=["implicit", "implicit"]).oracles == ["implicit"]
+
+
+def test_adam_inside_is_differentiable_where_a_gradient_is_zero() -> None:
+    """As that of a bias before batch norm: the root of its second moment has no slope there."""
+    workload = Glyphs(ways=2, shots=1, queries=2, filters=4)
+    method = make(ImamlGD, inner_steps=2, inner_lr=0.01, optimiser="adam", lam=LAM)
+    found = read(method, workload, meta_batch_size=1, oracles=["unrolled"])
+    assert "not finite" not in found["rel_error_unrolled"].detail

@@ -97,10 +97,42 @@ def test_every_inner_loop_is_differentiated_as_central_differences_do(
 
 @pytest.mark.parametrize("execution", ["loop", "vectorized"])
 def test_the_unrolled_oracle_passes_through_batch_norm_of_the_support_set(execution: Any) -> None:
-    tasks = executed(smooth_conv4(2, norm="support-stats"), execution)
-    theta = parameters(tasks.model, 2)
+    tasks = executed(smooth_conv4(1, norm="support-stats"), execution)
+    theta = parameters(tasks.model, 1)
     method = make(ImamlGD, inner_steps=2, lam=LAM)
-    assert "autograd" in unrolled(method, tasks, theta).how
+    truth = unrolled(method, tasks, theta)
+    assert "autograd" in truth.how
+    along = trees.scale(0.1, parameters(tasks.model, 1, seed=9))
+    ends = [tasks.query.loss(method.adapt(tasks.support, trees.axpy(h, along, theta))) for h in (1e-5, -1e-5)]
+    slope = float((ends[0] - ends[1]) / 2e-5)
+    assert float(trees.dot(truth.gradient, along)) == pytest.approx(slope, rel=1e-6)
+
+
+@pytest.mark.parametrize(("inner_steps", "lr"), [(1, 0.01), (5, 0.05)])
+def test_a_hidden_graph_is_found_out_where_the_network_has_kinks_too(inner_steps: int, lr: float) -> None:
+    """Differences that cross kinks doubt themselves; that must not let a wrong gradient pass."""
+    tasks = sine(4, activation="relu")
+    theta = parameters(tasks.model, 4)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(oracles, "DIFFERENCES_UP_TO", 0)
+        with pytest.raises(NoOracle, match=r"hides a part of its graph|too rough"):
+            unrolled(make(Hiding, inner_steps=inner_steps, cut=0, inner_lr=lr), tasks, theta)
+        honest = make(MAML, inner_steps=inner_steps, inner_lr=lr)
+        assert (
+            relative_error(unrolled(honest, tasks, theta).gradient, honest.meta_gradient(tasks, theta))
+            < 1e-12
+        )
+
+
+def test_differences_doubt_themselves_where_they_cross_a_kink() -> None:
+    def function(x: Params) -> torch.Tensor:
+        return torch.relu(x["x"]).sum(1)
+
+    at = {"x": torch.tensor([[2e-7], [1.0]], dtype=torch.float64)}
+    along = {"x": torch.ones(2, 1, dtype=torch.float64)}
+    found, doubt = directional_derivative(function, at, along)
+    assert float(doubt[0]) > 1e-2 > 1e-8 > float(doubt[1])
+    assert float(found[1]) == pytest.approx(1.0, abs=1e-8)
 
 
 class Hiding(Method):
@@ -110,13 +142,14 @@ class Hiding(Method):
     memory_order: ClassVar[Order] = "linear"
 
     cut: int = 1
+    inner_lr: float = 0.5
 
     def adapt(self, support: Objective, meta: Params) -> Params:
         phi = meta
         for k in range(self.inner_steps):
             g = support.gradient(phi)
             cut = {name: p.detach() for name, p in g.items()} if k == self.cut else g
-            phi = trees.axpy(-0.5, cut, phi)
+            phi = trees.axpy(-self.inner_lr, cut, phi)
         return phi
 
     def meta_gradient(self, tasks: TaskObjectives, meta: Params) -> Params:
@@ -151,10 +184,10 @@ def test_differences_are_of_fourth_order_and_know_their_error() -> None:
     along = {"x": torch.tensor([[0.6, 0.8], [1.0, 0.0]], dtype=torch.float64)}
     exact = (3 * torch.cos(3 * at["x"]) * along["x"]).sum(1)
     found, doubt = directional_derivative(function, at, along)
-    assert float((found - exact).abs().max()) < 1e-11
+    assert float((found - exact).abs().max()) < 1e-9
     assert bool(((found - exact).abs() <= doubt).all())
     rough = [
-        float((directional_derivative(function, at, along, h)[0] - exact).abs().max()) for h in (0.2, 0.1)
+        float((directional_derivative(function, at, along, [h])[0] - exact).abs().max()) for h in (0.2, 0.1)
     ]
     assert math.log2(rough[0] / rough[1]) == pytest.approx(4, abs=0.3)
 
@@ -186,10 +219,8 @@ def test_the_implicit_oracle_is_the_derivative_of_a_converged_inner_loop(
 def test_where_phi_is_no_minimum_the_oracle_says_what_lam_would_do() -> None:
     tasks = smooth_mlp()
     theta = trees.scale(0.0, parameters(tasks.model, 3))  # a saddle of the network: all units are alike
-    hessian = tasks.support.hessian(theta)
-    with pytest.raises(NoOracle, match=r"phi\* (is no minimum.*raise lam above|was not reached)"):
+    with pytest.raises(NoOracle, match=r"phi\* is no minimum.*raise lam above"):
         implicit(tasks, theta, theta, 1e-6)
-    assert hessian.gradient.keys() == theta.keys()
 
 
 def test_meta_parameters_beside_the_models_have_no_implicit_gradient() -> None:
