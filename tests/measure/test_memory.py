@@ -149,9 +149,10 @@ def test_accumulating_gradients_takes_a_copy_under_the_tracker_only() -> None:
 @pytest.mark.parametrize("name", BUILT_IN)
 def test_the_baseline_is_parameters_outer_state_and_meta_batch(name: str) -> None:
     bench = tiny(name)
-    parameters = sum(p.nbytes for p in bench.model.initial(0).values())
+    meta = bench.method.meta_parameters(bench.model.initial(0))  # Meta-SGD has step sizes beside the model's
+    parameters = sum(p.nbytes for p in meta.values())
     batch = 3 * 2 * (10 + 10) * 4  # x and y of 10 support and 10 query points
-    copies, counters = (1, 0) if name == "reptile" else (3, 6 * 4)  # Adam: two moments, a step of each entry
+    copies, counters = (1, 0) if name == "reptile" else (3, 4 * len(meta))  # Adam: two moments, a step of each entry
     assert read(bench)["baseline_bytes"].value == copies * parameters + counters + batch
 
 
