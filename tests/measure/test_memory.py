@@ -152,7 +152,7 @@ def test_the_baseline_is_parameters_outer_state_and_meta_batch(name: str) -> Non
     meta = bench.method.meta_parameters(bench.model.initial(0))  # Meta-SGD has step sizes beside the model's
     parameters = sum(p.nbytes for p in meta.values())
     batch = 3 * 2 * (10 + 10) * 4  # x and y of 10 support and 10 query points
-    copies, counters = (1, 0) if name == "reptile" else (3, 4 * len(meta))  # Adam: two moments, a step of each entry
+    copies, counters = (1, 0) if name == "reptile" else (3, 4 * len(meta))  # Adam: moments, a step an entry
     assert read(bench)["baseline_bytes"].value == copies * parameters + counters + batch
 
 
