@@ -32,8 +32,8 @@ def plot(
     written = draw(folders, target)
     if not written:
         raise UsageError(
-            f"{', '.join(map(str, folders))}: no accuracy, gradient, memory or time was measured, so there is "
-            "nothing to plot; `innerloop show` says what was skipped and why."
+            f"{', '.join(map(str, folders))}: no accuracy, gradient, memory or time was measured, "
+            "so there is nothing to plot; `innerloop show` says what was skipped and why."
         )
     for path in written:
         typer.echo(path)

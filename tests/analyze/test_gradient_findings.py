@@ -56,9 +56,16 @@ def test_over_seeds_errors_are_averaged_as_orders_of_magnitude_and_counts_by_the
 
 def test_an_error_of_exactly_nothing_survives() -> None:
     assert only(gradient_summary(frame(point(0.0)))).rel_error_implicit == 0.0
-    both = only(gradient_summary(frame(point(0.0), point(1e-3, 1))))
-    assert (both.rel_error_implicit, both.rel_error_implicit_high) == (0.0, 1e-3)
+    assert only(gradient_summary(frame(point(0.0), point(0.0, 1)))).rel_error_implicit == 0.0
     assert np.isnan(geometric_mean(pd.Series([], dtype=float)))
+
+
+def test_one_seed_without_error_does_not_hide_the_others() -> None:
+    found = only(gradient_summary(frame(point(0.0), point(0.5, 1), point(0.5, 2))))
+    assert found.rel_error_implicit == pytest.approx((2.0**-52 * 0.25) ** (1 / 3))
+    assert (found.rel_error_implicit_low, found.rel_error_implicit_high) == (0.0, 0.5)
+    tiny = only(gradient_summary(frame(point(0.0), point(1e-20, 1))))
+    assert tiny.rel_error_implicit == pytest.approx(1e-20)  # never above the largest
 
 
 def test_what_a_method_does_not_have_is_no_failure() -> None:

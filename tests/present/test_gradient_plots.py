@@ -212,6 +212,15 @@ def test_the_title_says_which_unrolled_methods_are_exact(tmp_path: Path) -> None
     assert alone == "maml-replay equals the derivative of phi_K to the last bit"
 
 
+def test_a_method_is_exact_only_with_every_seed(tmp_path: Path) -> None:
+    def title(*errors: float) -> str:
+        cells = [unrolled("maml", 4, e, seed=i, workload="sinusoid") for i, e in enumerate(errors)]
+        return said("gradient-unrolled", cells, tmp_path / str(len(errors)))
+
+    assert title(0.0, 3e-16) == "maml equals the derivative of phi_K to 3.0e-16"
+    assert "equal" not in title(0.0, 0.5, 0.5)
+
+
 def test_the_title_says_whether_the_meta_gradient_vanishes(tmp_path: Path) -> None:
     def cells(last: float) -> list[list[Row]]:
         return [
