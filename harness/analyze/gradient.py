@@ -29,6 +29,7 @@ def gradient_summary(frame: pd.DataFrame) -> pd.DataFrame:
       of a seed.
     - `COSINES`: the mean; `COUNTS`, and their sum `work` (gradient evaluations and Hessian products): the
       median.
+    - `diverged`: how many rows of an error did.
 
     What does not exist for a method (an implicit meta-gradient without lambda, say) is NaN, which is no
     failure: `skipped` is the status only of a point that has no error at all.
@@ -40,6 +41,7 @@ def gradient_summary(frame: pd.DataFrame) -> pd.DataFrame:
         *COUNTS,
         "work",
         "seeds",
+        "diverged",
     ]
     records = []
     for point, rows in points_of(frame, "gradient"):
@@ -52,6 +54,7 @@ def gradient_summary(frame: pd.DataFrame) -> pd.DataFrame:
         record["work"] = record["gradient_evaluations"] + record["hessian_products"]
         errors = rows[rows.metric.isin(ERRORS) & (rows.status == "ok")]
         record["seeds"] = errors.seed.nunique()
+        record["diverged"] = int((rows.metric.isin(ERRORS) & (rows.status == "diverged")).sum())
         counted = rows[rows.status != "skipped"] if len(errors) else rows
         records.append(point | record | fate_of(counted, *HEADLINES["gradient"]))
     return tidy(records, " ".join(columns))

@@ -163,6 +163,18 @@ def test_an_optimiser_that_diverges_later_has_not_arrived() -> None:
     assert reached([*curve({1: 0.5, 8: 1e-5}), [late]], 1e-4).work[1e-4] == 12
 
 
+def test_a_point_of_which_a_seed_diverged_has_not_arrived() -> None:
+    def lost(seed: int, status: str) -> list[Row]:
+        return [Row(**vars(point(1.0, seed, steps=8)[0]) | {"value": None, "status": status})]
+
+    cells = curve({1: 0.5, 8: 1e-5})
+    assert reached([*cells, lost(1, "timeout")], 1e-4).inner_steps[1e-4] == 8
+    # Also where more seeds failed in another way.
+    others = [lost(1, "diverged"), lost(2, "timeout"), lost(3, "timeout")]
+    assert reached([*cells, *others], 1e-4).loc[1e-4, ["inner_steps", "work", "crossing"]].isna().all()
+    assert only(gradient_summary(frame(cells[1], *others))).diverged == 1
+
+
 def test_the_crossing_lies_on_the_line_in_the_logarithm() -> None:
     work = reached(curve({8: 1e-2, 16: 1e-6}), 1e-4, 1e-2, 1e-5)
     assert work.crossing[1e-4] == pytest.approx(16)  # half way between 12 and 20
