@@ -239,6 +239,18 @@ def test_the_title_says_whether_the_meta_gradient_vanishes(tmp_path: Path) -> No
     )
 
 
+def test_the_title_of_norms_names_no_step_at_which_not_every_curve_ends(tmp_path: Path) -> None:
+    cells = [
+        gradient_cell(method, steps, values={"rel_error_unrolled": 0.1, "meta_gradient_norm": norm},
+                      settings={}, workload="sinusoid")
+        for method, last in {"maml": 512, "imaml-hf": 24}.items()
+        for steps, norm in ((1, 1.0), (last, 0.5))
+    ]  # fmt: skip
+    assert said("gradient-norm", cells, tmp_path) == (
+        "No meta-gradient vanishes: at its most inner steps its norm is 50 % of its largest"
+    )
+
+
 def test_the_title_says_what_an_error_costs(tmp_path: Path) -> None:
     cells = optimisers_run([2**i for i in range(11)])
     assert said("gradient-work", cells, tmp_path) == (
