@@ -183,6 +183,20 @@ def test_the_title_says_the_finding(run: Path, measure: str, title: str) -> None
     assert finding(measure, summarise([run], measure)).replace("\N{NO-BREAK SPACE}", " ") == title
 
 
+def test_slopes_that_are_alike_are_said_once(tmp_path: Path) -> None:
+    def title(*slopes: float) -> str:
+        cells = [
+            [row(method=f"maml{i}", cell_id=f"{i}-{steps}", inner_steps=steps, value=slope * steps * MIB)]
+            for i, slope in enumerate(slopes)
+            for steps in (1, 2, 4)
+        ]
+        path = write_run(tmp_path / str(slopes), cells)
+        return finding("memory", summarise([path], "memory")).replace("\N{NO-BREAK SPACE}", " ")
+
+    assert title(2.5, 2.5, 2.5) == "Peak memory grows linearly for 3 methods (2.5 MiB a step)"
+    assert title(2.5, 3.5, 4.5) == "Peak memory grows linearly for 3 methods (2.5 MiB to 4.5 MiB a step)"
+
+
 def test_a_winner_is_called_only_over_seeds_whose_intervals_part(tmp_path: Path) -> None:
     def cells(seeds: int) -> list[list]:
         return [accuracy_cell(method, 4, seed) for method in ("maml", "reptile") for seed in range(seeds)]
