@@ -182,6 +182,9 @@ def test_the_crossing_lies_on_the_line_in_the_logarithm() -> None:
     assert np.isnan(work.crossing[1e-2])  # reached at the first point: only a bound
     inner = reached(curve({8: 1e-2, 16: 1e-6}, solver_matvecs=3.0), 1e-4)
     assert inner.inner_crossing[1e-4] == pytest.approx(13)
+    # A solver that says more products than were counted takes no gradients off.
+    more = reached(curve({8: 1e-2, 16: 1e-6}, solver_matvecs=5.0), 1e-4)
+    assert more.inner_crossing[1e-4] == pytest.approx(13)
 
 
 def test_the_error_is_the_unrolled_one_where_there_is_no_implicit_one() -> None:
