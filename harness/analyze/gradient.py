@@ -25,10 +25,11 @@ ROUNDING = 1e-13  # relative: a float64 sum over some hundred steps
 def gradient_summary(frame: pd.DataFrame) -> pd.DataFrame:
     """A line a point; over several seeds:
 
-    - `SCALES`: the geometric mean, exactly 0 where a seed's value is; of `ENDS` also `<name>_low` and
-      `<name>_high`, the least and the largest of a seed.
+    - `SCALES`: the `geometric_mean`; of `ENDS` also `<name>_low` and `<name>_high`, the least and the largest
+      of a seed.
     - `COSINES`: the mean; `COUNTS`, and their sum `work` (gradient evaluations and Hessian products): the
       median.
+    - `diverged`: how many rows of an error did.
 
     What does not exist for a method (an implicit meta-gradient without lambda, say) is NaN, which is no
     failure: `skipped` is the status only of a point that has no error at all.
@@ -40,6 +41,7 @@ def gradient_summary(frame: pd.DataFrame) -> pd.DataFrame:
         *COUNTS,
         "work",
         "seeds",
+        "diverged",
     ]
     records = []
     for point, rows in points_of(frame, "gradient"):
@@ -52,18 +54,20 @@ def gradient_summary(frame: pd.DataFrame) -> pd.DataFrame:
         record["work"] = record["gradient_evaluations"] + record["hessian_products"]
         errors = rows[rows.metric.isin(ERRORS) & (rows.status == "ok")]
         record["seeds"] = errors.seed.nunique()
+        record["diverged"] = int((rows.metric.isin(ERRORS) & (rows.status == "diverged")).sum())
         counted = rows[rows.status != "skipped"] if len(errors) else rows
         records.append(point | record | fate_of(counted, *HEADLINES["gradient"]))
     return tidy(records, " ".join(columns))
 
 
 def geometric_mean(values: pd.Series) -> float:
-    """NaN of nothing, 0 where any value is."""
-    if (values == 0).any():
-        return 0.0
+    """NaN of nothing, 0 where all values are. A zero among others would hide them: it counts as float64's
+    spacing at 1, or as the least of the others where that is smaller."""
     if values.nunique() == 1:  # to the last bit: it may be held against a threshold
         return float(values.iloc[0])
-    return float(np.exp(np.log(values.to_numpy(float)).mean())) if len(values) else float("nan")
+    least = min(values[values > 0].min(), np.finfo(float).eps)
+    above = values.mask(values == 0, least).to_numpy(float)
+    return float(np.exp(np.log(above).mean())) if len(values) else float("nan")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -25,13 +25,14 @@ def work_to_reach(frame: pd.DataFrame, errors: Sequence[float] = TARGETS) -> pd.
     """A line a method, workload and error: the cheapest measured point that has reached the error.
 
     A point has reached it where the error is no larger there nor at any more inner steps that were measured:
-    an optimiser may pass through by accident. The error is that against the implicit meta-gradient, or, of a
-    method that has none, against the unrolled one; `target` says which. `inner_steps` and `WORK` are NaN
-    where it was never reached.
+    an optimiser may pass through by accident. A point of which a seed diverged has not. The error is that
+    against the implicit meta-gradient, or, of a method that has none, against the unrolled one; `target` says
+    which. `inner_steps` and `WORK` are NaN where it was never reached.
 
     `crossing` estimates where between the measured points it was reached: the work at which the straight
     line in log(error) from the last point above it crosses it. NaN where there is none above, for then the
-    cheapest point is only a bound. `inner_crossing` is the same without the linear solver's products.
+    cheapest point is only a bound. `inner_crossing` is the same without the linear solver's products. Those
+    are a mean over tasks, taken off the products of the slowest task: a few are left where tasks differ.
     """
     return work_in(gradient_summary(frame), errors)
 
@@ -41,11 +42,12 @@ def work_in(gradient: pd.DataFrame, errors: Sequence[float] = TARGETS) -> pd.Dat
     records = []
     for key, curve in gradient.groupby(POINT[:3]):
         target = "rel_error_implicit" if curve.rel_error_implicit.notna().any() else "rel_error_unrolled"
-        known = curve[curve[target].notna() | (curve.failure == "diverged")].copy()
+        known = curve[curve[target].notna() | (curve.diverged > 0)].copy()
         if known.work.isna().all():
             continue
-        known[target] = known[target].fillna(np.inf)
-        inner_work = known.work - known.solver_matvecs.fillna(0)
+        known[target] = known[target].mask(known.diverged > 0, np.inf)
+        other_products = known.hessian_products - known.solver_matvecs.fillna(0)
+        inner_work = known.gradient_evaluations + other_products.clip(lower=0)
         known["inner_work"] = inner_work.where(inner_work > 0)
         for error in errors:
             record = dict(zip(POINT[:3], key, strict=True)) | {"target": target, "error": error}

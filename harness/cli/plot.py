@@ -32,7 +32,8 @@ def plot(
     written = draw(folders, target)
     if not written:
         raise UsageError(
-            "there is nothing to draw: no cell of these runs has finished; run their suites first."
+            f"{', '.join(map(str, folders))}: no accuracy, gradient, memory or time was measured, "
+            "so there is nothing to plot; `innerloop show` says what was skipped and why."
         )
     for path in written:
         typer.echo(path)

@@ -121,7 +121,8 @@ def _present(result: "Result") -> None:
 
         draw([result.folder], plots)
     print_run(result.folder)
-    typer.echo(f"Rows, tables and plots are in {result.folder}")
+    kept = "Rows, tables and plots" if any(plots.glob("*")) else "Rows and tables"
+    typer.echo(f"{kept} are in {result.folder}")
 
 
 @contextlib.contextmanager

@@ -33,9 +33,9 @@ MEANING = {
     "inner_residual": "inner: ||grad G(phi_K)||, what the inner loop has left (truncation)",
     "solver_residual": "solver: relative residual of the linear solve (solver error)",
     "meta_gradient_norm": "norm: of the meta-gradient",
-    "solver_matvecs": "matvecs: Hessian products of the linear solver",
+    "solver_matvecs": "matvecs: Hessian products of the linear solver, the mean over tasks",
     "gradient_evaluations": "gradients: of support and query losses, a task",
-    "hessian_products": "products: with a Hessian, the solver's among them",
+    "hessian_products": "products: with a Hessian, the slowest task's, the solver's among them",
 }
 COUNTS = ("solver_matvecs", "gradient_evaluations", "hessian_products")
 
@@ -127,7 +127,7 @@ def _work(reached: pd.DataFrame) -> RenderableType:
         f"on the error stays so small; {NONE}: never."
     ]
     against = "the exact implicit meta-gradient" if len(implicit) else "the derivative of phi_K"
-    notes.append(f"Errors are those against {against}.")
+    notes.append(f"Errors are those against {against}, products the slowest task's.")
     return section("Work to reach an error", _by_error(implicit if len(implicit) else reached, cell), notes)
 
 
@@ -140,7 +140,7 @@ def _growth(found: list[Order]) -> RenderableType:
     ordered = sorted(best.to_dict("records"), key=lambda r: label_order(r["method"], r["method_label"]))
     notes = [
         f"The exponent of the inner problem's condition number ({kappas}), by least squares; in brackets "
-        "without the linear solver's products.",
+        "without the linear solver's products: the slowest task's less the solver's mean over tasks.",
         *(line["sentence"] for line in ordered),
     ]
     return section("Work grows with the condition number kappa as kappa to the power of", table, notes)

@@ -15,7 +15,6 @@ from matplotlib.lines import Line2D
 
 from harness.analyze.gradient import gradient_summary
 from harness.analyze.summary import accuracy_summary, memory_summary, time_summary
-from harness.errors import UsageError
 from harness.frame import load_frame
 from harness.present.caveats import merged
 from harness.present.curves import NOTHING, Curves, curves_of, points_shown
@@ -42,16 +41,13 @@ def draw(runs: Sequence[Path | str], out: Path, formats: Sequence[str] = ("svg",
     `<name>.csv`.
 
     What no run has is left out. Several workloads are facets; several runs share axes, told apart
-    by line style. Raises UsageError where there is nothing to draw.
+    by line style. Where there is nothing to draw, nothing is written.
     """
     summaries = {measure: summarise(runs, measure) for measure in SUMMARIES}
     every = {name: points_shown(name, summaries[picture.measure]) for name, picture in PICTURES.items()}
     shown = {name: points for name, points in every.items() if len(points)}
     if not shown:
-        raise UsageError(
-            f"{', '.join(map(str, runs))}: no accuracy, gradient, memory or time was measured; "
-            "nothing to plot."
-        )
+        return []
     styles = _looks(shown)
     out.mkdir(parents=True, exist_ok=True)
     written = []

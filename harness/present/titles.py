@@ -65,7 +65,8 @@ def _growing(summary: pd.DataFrame) -> str:
         parts.append(f"grows by {listed(slopes)} an inner step")
     elif linear:
         least, most = _slope(linear[-1].bytes_per_step), _slope(linear[0].bytes_per_step)
-        parts.append(f"grows linearly for {len(linear)} methods ({least} to {most} a step)")
+        slopes_in_words = least if least == most else f"{least} to {most}"
+        parts.append(f"grows linearly for {len(linear)} methods ({slopes_in_words} a step)")
     if other:
         parts.append(f"does not follow a straight line for {_listed_or_counted(other)}")
     if flat:

@@ -56,9 +56,16 @@ def test_over_seeds_errors_are_averaged_as_orders_of_magnitude_and_counts_by_the
 
 def test_an_error_of_exactly_nothing_survives() -> None:
     assert only(gradient_summary(frame(point(0.0)))).rel_error_implicit == 0.0
-    both = only(gradient_summary(frame(point(0.0), point(1e-3, 1))))
-    assert (both.rel_error_implicit, both.rel_error_implicit_high) == (0.0, 1e-3)
+    assert only(gradient_summary(frame(point(0.0), point(0.0, 1)))).rel_error_implicit == 0.0
     assert np.isnan(geometric_mean(pd.Series([], dtype=float)))
+
+
+def test_one_seed_without_error_does_not_hide_the_others() -> None:
+    found = only(gradient_summary(frame(point(0.0), point(0.5, 1), point(0.5, 2))))
+    assert found.rel_error_implicit == pytest.approx((2.0**-52 * 0.25) ** (1 / 3))
+    assert (found.rel_error_implicit_low, found.rel_error_implicit_high) == (0.0, 0.5)
+    tiny = only(gradient_summary(frame(point(0.0), point(1e-20, 1))))
+    assert tiny.rel_error_implicit == pytest.approx(1e-20)  # never above the largest
 
 
 def test_what_a_method_does_not_have_is_no_failure() -> None:
@@ -156,6 +163,18 @@ def test_an_optimiser_that_diverges_later_has_not_arrived() -> None:
     assert reached([*curve({1: 0.5, 8: 1e-5}), [late]], 1e-4).work[1e-4] == 12
 
 
+def test_a_point_of_which_a_seed_diverged_has_not_arrived() -> None:
+    def lost(seed: int, status: str) -> list[Row]:
+        return [Row(**vars(point(1.0, seed, steps=8)[0]) | {"value": None, "status": status})]
+
+    cells = curve({1: 0.5, 8: 1e-5})
+    assert reached([*cells, lost(1, "timeout")], 1e-4).inner_steps[1e-4] == 8
+    # Also where more seeds failed in another way.
+    others = [lost(1, "diverged"), lost(2, "timeout"), lost(3, "timeout")]
+    assert reached([*cells, *others], 1e-4).loc[1e-4, ["inner_steps", "work", "crossing"]].isna().all()
+    assert only(gradient_summary(frame(cells[1], *others))).diverged == 1
+
+
 def test_the_crossing_lies_on_the_line_in_the_logarithm() -> None:
     work = reached(curve({8: 1e-2, 16: 1e-6}), 1e-4, 1e-2, 1e-5)
     assert work.crossing[1e-4] == pytest.approx(16)  # half way between 12 and 20
@@ -163,6 +182,9 @@ def test_the_crossing_lies_on_the_line_in_the_logarithm() -> None:
     assert np.isnan(work.crossing[1e-2])  # reached at the first point: only a bound
     inner = reached(curve({8: 1e-2, 16: 1e-6}, solver_matvecs=3.0), 1e-4)
     assert inner.inner_crossing[1e-4] == pytest.approx(13)
+    # A solver that says more products than were counted takes no gradients off.
+    more = reached(curve({8: 1e-2, 16: 1e-6}, solver_matvecs=5.0), 1e-4)
+    assert more.inner_crossing[1e-4] == pytest.approx(13)
 
 
 def test_the_error_is_the_unrolled_one_where_there_is_no_implicit_one() -> None:

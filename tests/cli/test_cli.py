@@ -288,6 +288,23 @@ def test_a_run_with_failures_ends_with_code_3(here: Path, capsys: pytest.Capture
     )
 
 
+def test_a_run_of_skipped_points_shows_why_and_has_nothing_to_plot(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    suite = write_suite(here, methods="reptile = {}", measures=[], inner_steps="[1]")
+    suite.write_text(suite.read_text() + "[gradient]\n")
+    folder = str(here / "run")
+    assert call(["run", str(suite), "--out", folder]) == 0
+    out = capsys.readouterr().out
+    assert "Failed and skipped" in out
+    assert f"Rows and tables are in {folder}" in out
+    assert "it has no meta-gradient to be wrong about" in " ".join(out.split())
+    assert call(["run", str(suite), "--out", folder]) == 0  # again, with nothing left to run
+    capsys.readouterr()
+    said = complaint(capsys, ["plot", folder])
+    assert said.startswith(f"{folder}: no accuracy, gradient, memory or time was measured")
+
+
 def test_a_dry_run_lists_the_cells_and_writes_nothing(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert call(["run", str(write_suite(here)), "--dry-run"]) == 0
     lines = capsys.readouterr().out.splitlines()

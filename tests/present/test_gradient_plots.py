@@ -8,7 +8,6 @@ from matplotlib.axes import Axes
 from matplotlib.container import ErrorbarContainer
 from rows import gradient_cell, inner_kappa, memory_cell, meta_gradient_run, optimisers_run, row, write_run
 
-from harness.errors import UsageError
 from harness.present.curves import NOTHING, points_shown
 from harness.present.gradient_titles import finding_of_gradient
 from harness.present.plots import draw, measure_figure, summarise
@@ -149,8 +148,8 @@ def test_a_run_that_failed_throughout_is_drawn_as_crosses_once(tmp_path: Path) -
 
 
 def test_a_run_of_skipped_points_has_nothing_to_plot(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="nothing to plot"):
-        draw([write_run(tmp_path / "run", [unrolled("reptile", 4, None)])], tmp_path / "plots")
+    assert draw([write_run(tmp_path / "run", [unrolled("reptile", 4, None)])], tmp_path / "plots") == []
+    assert not (tmp_path / "plots").exists()
 
 
 def test_long_names_of_several_panels_go_into_a_legend(run: Path, tmp_path: Path) -> None:
@@ -213,6 +212,15 @@ def test_the_title_says_which_unrolled_methods_are_exact(tmp_path: Path) -> None
     assert alone == "maml-replay equals the derivative of phi_K to the last bit"
 
 
+def test_a_method_is_exact_only_with_every_seed(tmp_path: Path) -> None:
+    def title(*errors: float) -> str:
+        cells = [unrolled("maml", 4, e, seed=i, workload="sinusoid") for i, e in enumerate(errors)]
+        return said("gradient-unrolled", cells, tmp_path / str(len(errors)))
+
+    assert title(0.0, 3e-16) == "maml equals the derivative of phi_K to 3.0e-16"
+    assert "equal" not in title(0.0, 0.5, 0.5)
+
+
 def test_the_title_says_whether_the_meta_gradient_vanishes(tmp_path: Path) -> None:
     def cells(last: float) -> list[list[Row]]:
         return [
@@ -228,6 +236,18 @@ def test_the_title_says_whether_the_meta_gradient_vanishes(tmp_path: Path) -> No
     assert said("gradient-norm", cells(1e-9), tmp_path / "b") == (
         "By 512 inner steps the meta-gradient has vanished for maml; "
         "the norm of the others is 50 % of its largest"
+    )
+
+
+def test_the_title_of_norms_names_no_step_at_which_not_every_curve_ends(tmp_path: Path) -> None:
+    cells = [
+        gradient_cell(method, steps, values={"rel_error_unrolled": 0.1, "meta_gradient_norm": norm},
+                      settings={}, workload="sinusoid")
+        for method, last in {"maml": 512, "imaml-hf": 24}.items()
+        for steps, norm in ((1, 1.0), (last, 0.5))
+    ]  # fmt: skip
+    assert said("gradient-norm", cells, tmp_path) == (
+        "No meta-gradient vanishes: at its most inner steps its norm is 50 % of its largest"
     )
 
 

@@ -85,7 +85,7 @@ def test_plain_unrolled_methods_do_not_stand_beside_errors_against_another_truth
     assert "maml-replay" not in table(text, "Work to reach an error")
     alone = shown(cells[-1:], tmp_path / "alone", 120)
     assert table(alone, "Work to reach an error")["maml-replay"][:3] == ["2", "+", "1"]
-    assert "Errors are those against the derivative of phi_K." in alone
+    assert "Errors are those against the derivative of phi_K, products the slowest task's." in alone
 
 
 def test_the_order_in_the_condition_number_is_a_table_and_a_sentence(tmp_path: Path) -> None:

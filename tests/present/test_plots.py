@@ -23,7 +23,6 @@ from rows import (
     write_trace,
 )
 
-from harness.errors import UsageError
 from harness.measure.tracker import LiveStorages, VirtualOutOfMemory
 from harness.present.curves import VIRTUAL, chance, curves_of
 from harness.present.limits import in_words
@@ -74,8 +73,7 @@ def test_what_was_not_measured_is_not_drawn(tmp_path: Path) -> None:
     path = write_run(tmp_path / "run", [memory_cell("maml", steps) for steps in (1, 2)])
     names = {path.name for path in draw([path], tmp_path / "plots", formats=("svg",))}
     assert names == {"memory.svg", "memory.csv", "overview.svg"}
-    with pytest.raises(UsageError, match="nothing to plot"):
-        draw([write_run(tmp_path / "empty", [])], tmp_path / "none")
+    assert draw([write_run(tmp_path / "empty", [])], tmp_path / "none") == []
 
 
 def test_the_drawn_values_are_the_rows_in_the_units_of_the_axis(run: Path) -> None:
@@ -183,6 +181,20 @@ def test_drawing_leaves_global_settings_alone(run: Path, tmp_path: Path) -> None
 )  # fmt: skip
 def test_the_title_says_the_finding(run: Path, measure: str, title: str) -> None:
     assert finding(measure, summarise([run], measure)).replace("\N{NO-BREAK SPACE}", " ") == title
+
+
+def test_slopes_that_are_alike_are_said_once(tmp_path: Path) -> None:
+    def title(*slopes: float) -> str:
+        cells = [
+            [row(method=f"maml{i}", cell_id=f"{i}-{steps}", inner_steps=steps, value=slope * steps * MIB)]
+            for i, slope in enumerate(slopes)
+            for steps in (1, 2, 4)
+        ]
+        path = write_run(tmp_path / str(slopes), cells)
+        return finding("memory", summarise([path], "memory")).replace("\N{NO-BREAK SPACE}", " ")
+
+    assert title(2.5, 2.5, 2.5) == "Peak memory grows linearly for 3 methods (2.5 MiB a step)"
+    assert title(2.5, 3.5, 4.5) == "Peak memory grows linearly for 3 methods (2.5 MiB to 4.5 MiB a step)"
 
 
 def test_a_winner_is_called_only_over_seeds_whose_intervals_part(tmp_path: Path) -> None:
