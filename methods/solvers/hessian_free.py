@@ -18,7 +18,7 @@ from methods.solvers.stopping import all_finished
 SUFFICIENT_DECREASE = 1e-4  # Armijo's c1, the customary value (Nocedal and Wright, section 3.1).
 BACKTRACKS = 12  # Halvings: the smallest step tried is 2^-12; a direction worse than that has no use.
 GRADIENT_TOLERANCE = 1e-14  # ||g|| under which a task is solved, relative to 1 + ||g at the start||.
-ROUNDING = 4  # units in the last place of a loss, below which a decrease cannot be seen
+ROUNDING = 16  # units in the last place of a loss, a sum of many terms, below which no decrease is seen
 
 
 @dataclass(frozen=True)
