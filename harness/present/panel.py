@@ -15,7 +15,8 @@ from harness.present.palette import GREY, INK, LINE_STYLES, Look
 
 LOG_FROM = 10.0  # a ratio of largest to smallest value that a linear axis would press flat
 DODGE = 0.3  # of a doubling of inner steps: all methods are spread over it, so that bars stay apart
-LABELS_THAT_FIT = 18  # numbers along the axis of inner steps
+LABELS_THAT_FIT = 18  # numbers of up to three digits along the axis of inner steps
+DIGIT = 0.018  # of the width of the axes: a digit or comma of such a number
 
 
 def draw_panel(ax: Axes, curves: Curves, looks: dict[str, Look], *, end_labels: bool = True) -> None:
@@ -94,7 +95,9 @@ def _name_each(ax: Axes, steps: list[float], place: Callable[[float], float]) ->
     shown = [steps[-1]]
     room = (place(steps[-1]) - place(steps[0])) / LABELS_THAT_FIT
     for step in reversed(steps[:-1]):
-        if place(shown[-1]) - place(step) >= room:
+        digits = (len(f"{step:,.0f}") + len(f"{shown[-1]:,.0f}")) / 2
+        width = (digits + 1) * DIGIT * (place(steps[-1]) - place(steps[0]))
+        if place(shown[-1]) - place(step) >= max(room, width):
             shown.append(step)
     ax.set_xticks(shown, [f"{step:,.0f}" for step in shown])
 

@@ -99,8 +99,13 @@ def add_axes(figure: Figure, left: float, bottom: float, width: float, height: f
 
 
 def legend_lines(keys: Sequence[Line2D | Patch], width: float) -> int:
-    """How many lines the legend takes on a figure of this many inches."""
-    return math.ceil(sum(0.65 + 0.07 * len(str(key.get_label())) for key in keys) / width)
+    """How many lines the legend takes on a figure of this many inches: it is filled column by column."""
+    widths = [0.65 + 0.07 * len(str(key.get_label())) for key in keys]
+    for lines in range(1, len(widths)):
+        columns = [widths[start : start + lines] for start in range(0, len(widths), lines)]
+        if sum(map(max, columns)) <= width:
+            return lines
+    return len(widths)
 
 
 def add_legend(figure: Figure, keys: Sequence[Line2D | Patch], lines: int) -> None:
