@@ -2,7 +2,7 @@
 
 import gc
 import pickle
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import torch
 
@@ -24,6 +24,7 @@ from harness.core.outer import RULES
 from harness.core.trees import Params
 from harness.measure.tracker import LiveStorages
 from harness.settings import build, settings_of
+from harness.training import WrongReturn
 
 STEPS = 3  # inner steps where one number says it all: more than one, so that steps follow each other
 CALLS = 5
@@ -46,30 +47,34 @@ def comes_back(subject: Subject) -> Read:
 
 
 def returns(subject: Subject) -> Read:
-    """Names, shapes and dtype of both results; raises WrongReturn where one is not as it must be."""
-    tasks = smooth_mlp()
-    right = 0
-    for steps in (0, STEPS):
-        method = subject.at(steps)
-        meta = meta_of(method, tasks.model, 3)
-        right += sum(1 for _ in results(method, tasks, meta))
-    return Read("results of wrong names, shapes or dtype", 4 - right, 0, "")
+    """Names, shapes and dtype of both results."""
+    wrong = [failure for failure in _ill_results(subject, (0, STEPS)) if isinstance(failure, WrongReturn)]
+    remedy = str(wrong[0]) if wrong else ""
+    return Read("results of wrong names, shapes or dtype", len(wrong), 0, remedy)
 
 
 def is_finite(subject: Subject) -> Read:
+    bad = []
+    for failure in _ill_results(subject, (0, 1, STEPS, 10)):
+        if isinstance(failure, WrongReturn):
+            raise failure  # whether it is finite was not looked at
+        bad.append(failure)
+    first = bad[0] if bad else ""
+    remedy = f"{first}: look for a division by zero, a root of a negative number, or too large a step."
+    return Read("results that are not finite", len(bad), 0, remedy)
+
+
+def _ill_results(subject: Subject, inner_steps: Iterable[int]) -> Iterator[WrongReturn | NotFinite]:
+    """What is wrong with each result of either call that is not as it must be."""
     tasks = smooth_mlp()
-    bad = ""
-    count = 0
-    for steps in (0, 1, STEPS, 10):
+    for steps in inner_steps:
         method = subject.at(steps)
         meta = meta_of(method, tasks.model, 3)
         for call in (adapt, meta_gradient):
             try:
                 call(method, tasks, meta)
-            except NotFinite as failure:
-                count, bad = count + 1, bad or str(failure)
-    remedy = f"{bad}: look for a division by zero, a root of a negative number, or too large a step."
-    return Read("results that are not finite", count, 0, remedy)
+            except (WrongReturn, NotFinite) as failure:
+                yield failure
 
 
 def is_deterministic(subject: Subject) -> Read:

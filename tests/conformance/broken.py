@@ -137,6 +137,13 @@ class WrongDtype(Right):
         return trees.combine(lambda p: p.float(), super().meta_gradient(tasks, meta))
 
 
+class Float64Always(Right):
+    """Right in float64; in float32 its meta-gradient is float64 too."""
+
+    def meta_gradient(self, tasks: TaskObjectives, meta: Params) -> Params:
+        return trees.combine(lambda g: g.double(), super().meta_gradient(tasks, meta))
+
+
 class NotANumber(Right):
     """0 / 0 where no step was taken."""
 
@@ -160,6 +167,23 @@ class FlatIsNotLinear(Right):
 
 class Unconverged(ImamlGD):
     converged: ClassVar[Mapping[str, Any]] = {**ImamlGD.converged, "cg_steps": 2}
+
+
+class DividesZeroByZero(ImamlGD):
+    """A conjugate gradient that goes on once it has converged: not a number under `converged` alone."""
+
+    def meta_gradient(self, tasks: TaskObjectives, meta: Params) -> Params:
+        phi = self.adapt(tasks.support, meta)
+        hessian = tasks.support.hessian(phi)
+        residual = direction = tasks.query.gradient(phi)
+        x, size = trees.scale(0.0, residual), trees.dot(residual, residual)
+        for _ in range(200 if self.lam == self.converged["lam"] else 3):
+            image = trees.axpy(1 / self.lam, hessian(direction), direction)
+            step = size / trees.dot(direction, image)
+            x, residual = trees.axpy(step, direction, x), trees.axpy(-step, image, residual)
+            before, size = size, trees.dot(residual, residual)
+            direction = trees.axpy(size / before, direction, residual)
+        return x
 
 
 class NamesNothingConverged(ImamlGD):
