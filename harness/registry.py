@@ -14,7 +14,7 @@ from harness.core.outer import RULES
 from harness.errors import BrokenAdapter, LibraryMissing, UsageError, nearest
 from harness.names import kebab, method_names
 from harness.protocol import MethodSpec, ResolvedMethod, WorkloadSpec, digest
-from harness.settings import build, merged, settings_of
+from harness.settings import build, merged, not_plain, settings_of
 from harness.workloads.base import Workload
 
 CONSTANTS = {"kind": get_args(Kind), "memory_order": get_args(Order)}
@@ -59,6 +59,8 @@ def resolve_method(spec: MethodSpec, inner_steps: int) -> ResolvedMethod:
     try:
         files, libraries = _made_of(spec, cls)
         settings = _settings(spec, cls, inner_steps)
+        if fault := not_plain(settings):
+            return _broken(spec, BrokenAdapter(f"{spec.where}: {_home(cls)}: {fault}; mend the file."))
     except UsageError:
         raise
     except Exception as failure:  # its own __post_init__, say, or an annotation that means nothing
@@ -122,6 +124,12 @@ def source_of(spec: MethodSpec, cls: type[Method]) -> str:
     the versions of the libraries that they name."""
     files, libraries = _made_of(spec, cls)
     return hash_files(files, libraries)
+
+
+def _home(cls: type[Method]) -> str:
+    """Where the class is defined, as `mine.py, line 12`."""
+    file = Path(str(sys.modules[cls.__module__].__file__))
+    return f"{file.name}, line {line_of(file, cls.__name__)}"
 
 
 def _made_of(spec: MethodSpec, cls: type[Method]) -> tuple[set[Path], dict[str, str]]:

@@ -19,6 +19,13 @@ BROKEN = {
     ),
     ADAPTER.format(name="Mine", trouble="pass")
     + "    def __post_init__(self):\n        self.rat\n": r"AttributeError: .* \(mine\.py, line 21\); mend",
+    "import enum\nclass Mode(enum.Enum):\n    A = 1\n\n"
+    + ADAPTER.format(name="Mine", trouble="pass").replace("rate: float = 1.0", "mode: Mode = Mode.A"): (
+        r"mine\.py, line 11: setting 'mode' is <Mode\.A: 1>, but settings are plain values: .*; mend the file"
+    ),
+    ADAPTER.format(name="Mine", trouble="pass").replace("float = 1.0", "object = frozenset()"): (
+        r"mine\.py, line 7: setting 'rate' is frozenset\(\), but settings are plain values"
+    ),
 }
 
 

@@ -23,7 +23,7 @@ from harness.core.objective import TaskObjectives
 from harness.core.outer import RULES
 from harness.core.trees import Params
 from harness.measure.tracker import LiveStorages
-from harness.settings import build, settings_of
+from harness.settings import build, not_plain, settings_of
 from harness.training import WrongReturn
 
 STEPS = 3  # inner steps where one number says it all: more than one, so that steps follow each other
@@ -35,6 +35,8 @@ def comes_back(subject: Subject) -> Read:
     """The instance made anew from its settings, and the one that comes out of a pickle."""
     method = subject.at(STEPS)
     settings = settings_of(method, RULES)
+    if fault := not_plain(settings):
+        return Read("settings that do not come back", None, 0, f"{fault}.")
     again = settings_of(build(subject.cls, settings, subject.cls.__name__, RULES), RULES)
     try:
         pickled = settings_of(pickle.loads(pickle.dumps(method)), RULES)

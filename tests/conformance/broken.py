@@ -1,5 +1,6 @@
 """Adapters that are wrong in one way each, beside the one that is right."""
 
+import enum
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -237,6 +238,14 @@ class ForgetsASetting(Right):
     def __post_init__(self) -> None:
         super().__post_init__()
         object.__setattr__(self, "inner_lr", self.inner_lr / 2)
+
+
+class Weighting(enum.StrEnum):
+    EQUAL = "equal"
+
+
+class SettingIsNotPlain(Right):
+    weighting: Weighting = Weighting.EQUAL
 
 
 class Raises(Right):

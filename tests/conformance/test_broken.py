@@ -40,6 +40,10 @@ FAILURES: dict[type[Method], tuple[set[str], str]] = {
     broken.AlwaysSteps: ({"zero inner steps"}, "with inner_steps = 0"),
     broken.MindsExecution: ({"vectorised equals looped"}, "whose two executions agree"),
     broken.ForgetsASetting: ({"comes back from its settings"}, "inner_lr: leave settings as they are"),
+    broken.SettingIsNotPlain: (
+        {"comes back from its settings"},
+        "setting 'weighting' is <Weighting.EQUAL: 'equal'>, but settings are plain values",
+    ),
 }
 
 
