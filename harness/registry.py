@@ -59,14 +59,24 @@ def resolve_method(spec: MethodSpec, inner_steps: int) -> ResolvedMethod:
     try:
         files, libraries = _made_of(spec, cls)
         settings = _settings(spec, cls, inner_steps)
-        if fault := not_plain(settings):
-            return _broken(spec, BrokenAdapter(f"{spec.where}: {_home(cls)}: {fault}; mend the file."))
+        said = f"{_home(cls)}: {fault}" if (fault := not_plain(settings)) else ""
     except UsageError:
-        raise
-    except Exception as failure:  # its own __post_init__, say, or an annotation that means nothing
+        if not (said := _fails_by_itself(cls, inner_steps)):
+            raise
+    except Exception as failure:  # an annotation that means nothing, say
         said = blame(failure, defining_files(cls))
+    if said:
         return _broken(spec, BrokenAdapter(f"{spec.where}: {said}; mend the file."))
     return ResolvedMethod(spec, name, settings, hash_files(files, libraries), libraries=libraries)
+
+
+def _fails_by_itself(cls: type[Method], inner_steps: int) -> str:
+    """What the class raises with the settings that it gives itself, and where; empty if nothing."""
+    try:
+        build(cls, {"inner_steps": inner_steps}, cls.__name__, RULES)
+    except Exception as failure:
+        return blame(failure.__cause__ or failure, defining_files(cls))
+    return ""
 
 
 def _broken(spec: MethodSpec, failure: BrokenAdapter) -> ResolvedMethod:
@@ -179,6 +189,13 @@ def _checked(cls: Any, name: str, where: str) -> type[Method]:
         raise BrokenAdapter(
             f"{where}: '{name}' lacks {', '.join(absent)}; define what harness.Method asks for."
         )
+    for f in dataclasses.fields(cls):
+        given = f.default is not dataclasses.MISSING or f.default_factory is not dataclasses.MISSING
+        if f.init and not given and f.name != "inner_steps":
+            raise BrokenAdapter(
+                f"{where}: '{name}' has the setting '{f.name}' without a default; give it one, as in "
+                f"`{f.name}: float = 0.1`."
+            )
     for constant, known in CONSTANTS.items():
         if (value := getattr(cls, constant)) not in known:
             hint = nearest(str(value), known, "known ones")
