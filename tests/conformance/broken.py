@@ -2,6 +2,7 @@
 
 import enum
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import torch
@@ -213,6 +214,41 @@ class AnotherInnerMap(Right):
         for _ in range(self.inner_steps - 1):
             phi = trees.axpy(-self.inner_lr, tasks.support.gradient(phi), phi)
         return tasks.query.gradient(phi)
+
+
+class AnotherInnerMapOnTheQuerysModel(Right):
+    """One step more than `adapt`, with the network of the query, as adapters over libraries have it."""
+
+    kind: ClassVar[Kind] = "approximate"
+
+    def meta_gradient(self, tasks: TaskObjectives, meta: Params) -> Params:
+        support = replace(tasks.support, model=tasks.query.model)
+        phi = trees.detach(meta)
+        for _ in range(self.inner_steps + 1):
+            phi = trees.axpy(-self.inner_lr, support.gradient(phi), phi)
+        return tasks.query.gradient(phi)
+
+
+class LearnsMoreThanTheModel(Right):
+    """First-order, with a learnt step size whose derivative it makes up."""
+
+    def meta_parameters(self, initial: Params) -> Params:
+        return initial | {"alpha": torch.tensor(self.inner_lr)}
+
+    def adapt(self, support: Objective, meta: Params) -> Params:
+        return super().adapt(support, trees.subset(meta, set(meta) - {"alpha"}))
+
+    def meta_gradient(self, tasks: TaskObjectives, meta: Params) -> Params:
+        return super().meta_gradient(tasks, meta) | {"alpha": torch.full_like(meta["alpha"], -123.0)}
+
+
+class HessianAtTheta(ImamlGD):
+    """Right where the Hessian is the same everywhere, as in linear regression."""
+
+    def meta_gradient(self, tasks: TaskObjectives, meta: Params) -> Params:
+        v = tasks.query.gradient(self.adapt(tasks.support, meta))
+        hessian = tasks.support.hessian(trees.detach(meta))
+        return self.solver().solve(lambda u: trees.axpy(1 / self.lam, hessian(u), u), v).x
 
 
 class AlwaysSteps(Right):

@@ -37,6 +37,12 @@ FAILURES: dict[type[Method], tuple[set[str], str]] = {
     broken.NamesNothingConverged: ({KIND}, "name the settings under which"),
     broken.MindsItsNeighbours: ({"no neighbours"}, "depends on the tasks beside it"),
     broken.AnotherInnerMap: ({"same inner map"}, "at the phi that `adapt` returns"),
+    broken.AnotherInnerMapOnTheQuerysModel: ({"same inner map"}, "at the phi that `adapt` returns"),
+    broken.LearnsMoreThanTheModel: (
+        {KIND},
+        "says nothing of the derivative with respect to alpha",
+    ),
+    broken.HessianAtTheta: ({KIND}, "take the Hessian H of the support loss"),
     broken.AlwaysSteps: ({"zero inner steps"}, "with inner_steps = 0"),
     broken.MindsExecution: ({"vectorised equals looped"}, "whose two executions agree"),
     broken.ForgetsASetting: ({"comes back from its settings"}, "inner_lr: leave settings as they are"),
