@@ -96,21 +96,23 @@ def is_deterministic(subject: Subject) -> Read:
 
 
 def keeps_no_state(subject: Subject) -> Read:
-    """Equal bits in two calls under equal seeds, with a call on other tasks in between."""
+    """Equal bits in three calls under equal seeds: at once again, and with a call on other tasks between."""
     method, tasks, meta = _example(subject)
     others = smooth_mlp(seed=11)
-    first = _joined(method, tasks, meta, 1)
+    first, at_once = (_joined(method, tasks, meta, 1) for _ in range(2))
     _joined(method, others, trees.scale(0.5, meta), 1)
-    again = _joined(method, tasks, meta, 1)
+    later = _joined(method, tasks, meta, 1)
+    changed = max(_different(first, again) for again in (at_once, later))
     remedy = (
         "a result depends on earlier calls, or on a generator that nobody seeds: keep nothing on the class, "
         "the instance or the module between calls."
     )
-    return Read("entries that change after another call", _different(first, again), 0, remedy)
+    return Read("entries that change after another call", changed, 0, remedy)
 
 
 def leaves_inputs(subject: Subject) -> Read:
     """Meta-parameters and tasks are bit for bit what they were, no leaves of anyone's graph."""
+    what = "inputs that a call changes"
     method, tasks, meta = _example(subject)
     given = fresh(tasks)
     inputs = {f"meta['{n}']": p for n, p in copy_of(meta).items()}
@@ -118,19 +120,24 @@ def leaves_inputs(subject: Subject) -> Read:
     inputs |= dict(zip(parts, given.batch.tensors(), strict=True))
     before = {name: t.clone() for name, t in inputs.items()}
     theta = {n: inputs[f"meta['{n}']"] for n in meta}
+    for_adapt, for_meta_gradient = dict(theta), dict(theta)
     with seeded(0):
-        method.adapt(given.support, theta)
-        method.meta_gradient(given, theta)
+        method.adapt(given.support, for_adapt)
+        method.meta_gradient(given, for_meta_gradient)
     touched = [
         name
         for name, t in inputs.items()
         if not torch.equal(t.detach(), before[name]) or t.requires_grad or t.grad is not None
     ]
+    if any(not _same_entries(handed, theta) for handed in (for_adapt, for_meta_gradient)):
+        return Read(
+            what, 1 + len(touched), 0, "`meta` has other entries after a call: change a copy, dict(meta)."
+        )
     remedy = (
         f"{', '.join(touched)} changed, or was made to require grad: work on trees.detach(meta) or "
         "trees.leaves(meta), and use no operator that ends in an underscore."
     )
-    return Read("inputs that a call changes", len(touched), 0, remedy)
+    return Read(what, len(touched), 0, remedy)
 
 
 def zero_steps(subject: Subject) -> Read:
@@ -234,6 +241,11 @@ def _joined(method: Method, tasks: TaskObjectives, meta: Params, seed: int) -> P
     phi = adapt(method, tasks, meta, seed=seed)
     gradient = meta_gradient(method, tasks, meta, seed=seed)
     return {f"phi {n}": p for n, p in phi.items()} | {f"gradient {n}": p for n, p in gradient.items()}
+
+
+def _same_entries(x: Params, y: Params) -> bool:
+    """Whether two dictionaries hold the very same tensors, in the same order."""
+    return list(x) == list(y) and all(x[name] is y[name] for name in y)
 
 
 def _equal(x: Params, y: Params) -> bool:

@@ -107,6 +107,23 @@ class KeepsState(Right):
         return phi
 
 
+class Alternates(Right):
+    """Another answer at every other call of `meta_gradient`."""
+
+    kind: ClassVar[Kind] = "approximate"
+
+    def meta_gradient(self, tasks: TaskObjectives, meta: Params) -> Params:
+        MEMORY["turn"] = 1 - MEMORY.get("turn", 0.0)
+        return trees.scale(1.0 + 0.1 * MEMORY["turn"], super().meta_gradient(tasks, meta))
+
+
+class EmptiesItsInput(Right):
+    def meta_gradient(self, tasks: TaskObjectives, meta: Params) -> Params:
+        gradient = super().meta_gradient(tasks, meta)
+        meta.clear()
+        return gradient
+
+
 class ChangesTargets(Right):
     """Shifts the inputs of the task in place: from then on everyone sees them shifted."""
 

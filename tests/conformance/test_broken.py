@@ -21,6 +21,11 @@ FAILURES: dict[type[Method], tuple[set[str], str]] = {
         {"keeps no state", "same inner map", KIND, "vectorised equals looped", "no neighbours"},
         "depends on earlier calls",
     ),
+    broken.Alternates: (
+        {"keeps no state", "vectorised equals looped", "no neighbours"},
+        "depends on earlier calls",
+    ),
+    broken.EmptiesItsInput: ({"inputs untouched"}, "`meta` has other entries after a call"),
     broken.ChangesTargets: ({"inputs untouched"}, "support.inputs changed"),
     broken.MakesLeavesOfItsInputs: ({"inputs untouched"}, "work on trees.detach"),
     broken.WrongNames: ({RETURNS}, "must return the names of `meta`; missing or too many: layer0"),
