@@ -116,10 +116,11 @@ def _print(verdict: Verdict) -> None:
 
     from rich.console import Console
 
-    console = Console(width=shutil.get_terminal_size((120, 40)).columns, highlight=False)
+    width = shutil.get_terminal_size((120, 40)).columns
+    console = Console(width=width, highlight=False, markup=False, emoji=False)  # `mine.py:B:` is a name
 
     def say(line: str) -> None:
-        console.print(line, markup=False, soft_wrap=True)
+        console.print(line, soft_wrap=True)
 
     if verdict.missing is not None:
         say(f"{verdict.method}: skipped: {verdict.missing}")

@@ -91,14 +91,14 @@ def test_a_file_that_is_broken_is_a_failed_line_and_the_others_are_checked(
     adapter = write_adapter(here, "Stern")
     with Path("stern.py").open("a") as file:
         file.write("    def __post_init__(self):\n        self.rate + 'x'\n")
-    assert call(["check", "bad.py:Mine", "none.py:Mine", adapter, "fomaml"]) == 4
+    assert call(["check", "bad.py:B", "none.py:Mine", adapter, "fomaml"]) == 4
     out = capsys.readouterr().out
     said = [
         "bad.py, line 2: ZeroDivisionError: division by zero; mend the file.",
         "none.py, line 3: 'Mine' is not a method; derive its class from harness.Method.",
         "TypeError: unsupported operand type(s) for +: 'float' and 'str' (stern.py, line 21); mend the file.",
     ]
-    names = ["bad.py:Mine", "none.py:Mine", adapter]
+    names = ["bad.py:B", "none.py:Mine", adapter]
     for name, sentence in zip(names, said, strict=True):
         assert f"loads: {name}: {sentence}\n{name} fails 1 of 1 checks.\n" in out
     assert f"fomaml conforms: {len(NAMES)} checks ok." in out
