@@ -12,13 +12,12 @@ import torch
 import harness
 from harness import registry, workloads
 from harness.adapter_files import hash_files
-from harness.core.outer import RULES
 from harness.environment import cpu_model
-from harness.errors import BrokenAdapter, LibraryMissing, UsageError
+from harness.errors import UsageError
 from harness.measure.bench import Bench
 from harness.numerics import describe_numerics, fix_numerics
-from harness.protocol import MemorySettings, Request, Resolved, ResolvedMethod, ResolvedWorkload
-from harness.settings import build, format_settings, settings_of
+from harness.protocol import MemorySettings, MethodSpec, Request, Resolved, ResolvedMethod, ResolvedWorkload
+from harness.settings import format_settings, settings_of
 from harness.workloads.base import Tasks, Workload
 
 NUMERIC_CODE = ("core", "measure", "workloads", "memory_limit.py", "numerics.py", "training.py", "worker.py")
@@ -153,15 +152,13 @@ def list_methods() -> list[tuple[str, str, str]]:
     """Name, what it is, and settings with their defaults, of each known method."""
     entries = []
     for name in registry.method_names():
-        try:
-            _, cls = registry.load_method(name, "list")
-        except (LibraryMissing, BrokenAdapter) as failure:
-            entries.append((name, f"not available: {failure}", ""))
+        method = registry.resolve_method(MethodSpec(name, {}, {}, "list"), 1)
+        if not method.runs:
+            entries.append((name, f"not available: {method.missing or method.broken}", ""))
             continue
-        settings = settings_of(build(cls, {"inner_steps": 1}, name), RULES)
-        del settings["inner_steps"]
+        _, cls = registry.load_method(name, "list")
         what = f"{_summary(cls)} ({cls.kind}; {cls.memory_order} memory)"
-        entries.append((name, what, format_settings(settings).replace(",", ", ")))
+        entries.append((name, what, format_settings(method.settings).replace(",", ", ")))
     return entries
 
 

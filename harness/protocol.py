@@ -444,6 +444,10 @@ class Conformance:
     threads: int
 
 
+LOADS = "loads"
+"""The check before all others, of which only a failure is told: that there is a method."""
+
+
 @dataclass(frozen=True)
 class Finding:
     """What one check of the contract read of a method."""

@@ -14,7 +14,7 @@ from harness.core.outer import RULES
 from harness.errors import BrokenAdapter, LibraryMissing, UsageError, nearest
 from harness.names import kebab, method_names
 from harness.protocol import MethodSpec, ResolvedMethod, WorkloadSpec, digest
-from harness.settings import build, merged, settings_of
+from harness.settings import build, merged, not_plain, settings_of
 from harness.workloads.base import Workload
 
 CONSTANTS = {"kind": get_args(Kind), "memory_order": get_args(Order)}
@@ -59,12 +59,24 @@ def resolve_method(spec: MethodSpec, inner_steps: int) -> ResolvedMethod:
     try:
         files, libraries = _made_of(spec, cls)
         settings = _settings(spec, cls, inner_steps)
+        said = f"{_home(cls)}: {fault}" if (fault := not_plain(settings)) else ""
     except UsageError:
-        raise
-    except Exception as failure:  # its own __post_init__, say, or an annotation that means nothing
+        if not (said := _fails_by_itself(cls, inner_steps)):
+            raise
+    except Exception as failure:  # an annotation that means nothing, say
         said = blame(failure, defining_files(cls))
+    if said:
         return _broken(spec, BrokenAdapter(f"{spec.where}: {said}; mend the file."))
     return ResolvedMethod(spec, name, settings, hash_files(files, libraries), libraries=libraries)
+
+
+def _fails_by_itself(cls: type[Method], inner_steps: int) -> str:
+    """What the class raises with the settings that it gives itself, and where; empty if nothing."""
+    try:
+        build(cls, {"inner_steps": inner_steps}, cls.__name__, RULES)
+    except Exception as failure:
+        return blame(failure.__cause__ or failure, defining_files(cls))
+    return ""
 
 
 def _broken(spec: MethodSpec, failure: BrokenAdapter) -> ResolvedMethod:
@@ -124,6 +136,12 @@ def source_of(spec: MethodSpec, cls: type[Method]) -> str:
     return hash_files(files, libraries)
 
 
+def _home(cls: type[Method]) -> str:
+    """Where the class is defined, as `mine.py, line 12`."""
+    file = Path(str(sys.modules[cls.__module__].__file__))
+    return f"{file.name}, line {line_of(file, cls.__name__)}"
+
+
 def _made_of(spec: MethodSpec, cls: type[Method]) -> tuple[set[Path], dict[str, str]]:
     """The files, and the libraries with their versions, that make the adapter."""
     modules = {base.__module__ for base in cls.__mro__ if issubclass(base, Method)}
@@ -171,6 +189,13 @@ def _checked(cls: Any, name: str, where: str) -> type[Method]:
         raise BrokenAdapter(
             f"{where}: '{name}' lacks {', '.join(absent)}; define what harness.Method asks for."
         )
+    for f in dataclasses.fields(cls):
+        given = f.default is not dataclasses.MISSING or f.default_factory is not dataclasses.MISSING
+        if f.init and not given and f.name != "inner_steps":
+            raise BrokenAdapter(
+                f"{where}: '{name}' has the setting '{f.name}' without a default; give it one, as in "
+                f"`{f.name}: float = 0.1`."
+            )
     for constant, known in CONSTANTS.items():
         if (value := getattr(cls, constant)) not in known:
             hint = nearest(str(value), known, "known ones")

@@ -92,6 +92,29 @@ def telling_apart(variants: Sequence[Mapping[str, Any]]) -> list[str]:
     return enough if len(enough) == 1 else differing
 
 
+def not_plain(settings: Mapping[str, Any]) -> str | None:
+    """A clause on the first setting that is no plain value; None if all are.
+
+    Settings are part of a cell's id and of its rows, and are read where no adapter is loaded: not even a
+    subclass of `str` comes there.
+    """
+    for name, value in settings.items():
+        if not _is_plain(value):
+            return (
+                f"setting '{name}' is {value!r}, but settings are plain values: numbers, strings, true and "
+                "false, lists and tables of them"
+            )
+    return None
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, dict):
+        return all(type(key) is str and _is_plain(inner) for key, inner in value.items())
+    if isinstance(value, (list, tuple)):
+        return all(_is_plain(inner) for inner in value)
+    return value is None or type(value) in (str, int, float, bool)
+
+
 def format_settings(settings: Mapping[str, Any]) -> str:
     """The inverse of `parse_spec`'s brackets, without them: `ways=5,norm=batch-stats,outer.lr=0.01`."""
     parts = []

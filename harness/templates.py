@@ -33,11 +33,11 @@ TEST = '''"""{cls} against what is asked of every method: `python -m pytest {tes
 import pytest
 from {module} import {cls}
 
-from harness.conformance import CHECKS, Check
+from harness import conformance
 
 
-@pytest.mark.parametrize("check", CHECKS, ids=str)
-def test_{module}_conforms(check: Check) -> None:
+@pytest.mark.parametrize("check", conformance.CHECKS, ids=str)
+def test_{module}_conforms(check: conformance.Check) -> None:
     check({cls})
 '''
 

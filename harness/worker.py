@@ -24,7 +24,7 @@ from harness import registry
 from harness.adapter_files import blame, place
 from harness.conformance.kit import CHECKS, Check, findings
 from harness.conformance.subject import Subject
-from harness.errors import LibraryMissing, UsageError
+from harness.errors import UsageError
 from harness.measure.accuracy import measure_accuracy
 from harness.measure.bench import Bench
 from harness.measure.calm import CalmCheck
@@ -37,12 +37,14 @@ from harness.memory_limit import limited_to_available
 from harness.numerics import fix_numerics
 from harness.preflight import list_methods, list_workloads, numeric_code, preflight
 from harness.protocol import (
+    LOADS,
     At,
     Cell,
     Conformance,
     Conformed,
     Crashed,
     Done,
+    Finding,
     Launch,
     Listing,
     Message,
@@ -157,15 +159,17 @@ def run_cell(launch: Launch, send: Send) -> None:
 
 
 def check_conformance(task: Conformance, send: Send) -> None:
-    """Send what every check reads of the method. Raises UsageError for what is no method."""
+    """Send what every check reads of the method, or that it is broken. Raises UsageError for a name or a
+    setting that is not there."""
     fix_numerics(task.threads, deterministic=False)
-    try:
-        _, cls = registry.load_method(task.spec.name, task.spec.where)
-    except LibraryMissing as failure:
-        send(Conformed(str(failure)))
+    method = registry.resolve_method(task.spec, inner_steps=1)
+    if method.broken:
+        send(Finding(LOADS, "", None, None, "", "failed", method.broken))
+    if not method.runs:
+        send(Conformed(method.missing))
         return
+    _, cls = registry.load_method(task.spec.name, task.spec.where)
     subject = Subject(cls, task.spec.settings, task.spec.where)
-    subject.at(1)  # settings that the class refuses are the user's
 
     def begins(check: Check) -> None:
         send(Progress(CHECKS.index(check) / len(CHECKS), check.name))

@@ -19,6 +19,20 @@ BROKEN = {
     ),
     ADAPTER.format(name="Mine", trouble="pass")
     + "    def __post_init__(self):\n        self.rat\n": r"AttributeError: .* \(mine\.py, line 21\); mend",
+    "import enum\nclass Mode(enum.Enum):\n    A = 1\n\n"
+    + ADAPTER.format(name="Mine", trouble="pass").replace("rate: float = 1.0", "mode: Mode = Mode.A"): (
+        r"mine\.py, line 11: setting 'mode' is <Mode\.A: 1>, but settings are plain values: .*; mend the file"
+    ),
+    ADAPTER.format(name="Mine", trouble="pass")
+    + "    def __post_init__(self):\n        self.rate + 'x'\n": r"TypeError: .* \(mine\.py, line 21\)",
+    ADAPTER.format(name="Mine", trouble="pass")
+    + "    def __post_init__(self):\n        raise ValueError\n": r": ValueError \(mine\.py, line 21\)",
+    ADAPTER.format(name="Mine", trouble="pass").replace("float = 1.0", "int"): (
+        r"mine\.py, line 7: 'Mine' has the setting 'rate' without a default; give it one"
+    ),
+    ADAPTER.format(name="Mine", trouble="pass").replace("float = 1.0", "object = frozenset()"): (
+        r"mine\.py, line 7: setting 'rate' is frozenset\(\), but settings are plain values"
+    ),
 }
 
 
@@ -36,6 +50,22 @@ def test_a_broken_adapter_is_rows_that_say_so_and_the_others_run(tmp_path: Path,
     details = {r.detail for r in rows_of(result.folder) if r.status == "error"}
     assert len(details) == 1
     assert re.search(BROKEN[text], details.pop())
+
+
+def test_a_setting_that_the_class_refuses_is_the_users_unless_the_class_refuses_its_own(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    adapter = write_adapter(tmp_path, "Mine")
+    text = (tmp_path / "mine.py").read_text()
+    check = "    def __post_init__(self):\n        if self.rate < {}: raise ValueError('rate is too small')\n"
+    suite = write_suite(tmp_path, methods="maml = {}", measures=["memory"], inner_steps="[1]")
+    for least, code in (("0.5", 2), ("1.5", 3)):
+        (tmp_path / "mine.py").write_text(text + check.format(least))
+        run = ["run", str(suite), "-m", f"+{adapter}[rate=0.25]", "--out", f"{tmp_path}/run-{code}"]
+        assert call(run) == code
+        assert (tmp_path / f"run-{code}").exists() == (code == 3)
+    assert statuses(tmp_path / "run-3") == {("memory", "maml", 1): "ok", ("memory", "mine", 1): "error"}
+    assert "--method: rate is too small." in capsys.readouterr().err
 
 
 def test_a_mended_adapter_runs_by_the_same_command_in_the_same_folder(tmp_path: Path) -> None:

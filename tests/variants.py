@@ -13,7 +13,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "reptile": {"batch_size": 4},
     "maml-checkpointed": {"lam": 0.5, "segment": 1},
     "maml-truncated": {"lam": 0.5, "backward_steps": 2},
-    "imaml-neumann": {"step_size": 0.5},
+    "imaml-neumann": {"step_size": 0.4},
     "imaml@authors": {"cg_steps": 1},
 }
 VARIANTS: list[tuple[str, dict[str, Any]]] = [(name, {}) for name in BUILT_IN]

@@ -22,7 +22,7 @@ class Bars(Board):
             TextColumn("{task.percentage:>3.0f}%"),
             TextColumn("{task.fields[left]}"),
             TextColumn("{task.fields[note]}", style="dim"),
-            console=Console(),
+            console=Console(emoji=False),
             transient=True,
         )
         self.whole: TaskID | None = None

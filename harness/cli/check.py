@@ -75,7 +75,7 @@ def check(
 def _examine(executor: "LocalExecutor", text: str, spec: "MethodSpec", timeout_s: float | None) -> Verdict:
     """Every finding on one method; one at which its process hangs or dies is a failed one, and the last."""
     from harness.executors.local import WorkerFailed
-    from harness.protocol import Conformance, Finding, Progress
+    from harness.protocol import LOADS, Conformance, Finding, Progress
 
     verdict = Verdict(text)
 
@@ -90,7 +90,7 @@ def _examine(executor: "LocalExecutor", text: str, spec: "MethodSpec", timeout_s
         verdict.missing = executor.ask(Conformance(spec, THREADS), timeout_s, hear).missing
     except WorkerFailed as failure:
         why = f"{failure} No later check was made."
-        verdict.findings.append(Finding(verdict.at or "loads", "", None, None, "", "failed", why))
+        verdict.findings.append(Finding(verdict.at or LOADS, "", None, None, "", "failed", why))
     return verdict
 
 
@@ -116,10 +116,11 @@ def _print(verdict: Verdict) -> None:
 
     from rich.console import Console
 
-    console = Console(width=shutil.get_terminal_size((120, 40)).columns, highlight=False)
+    width = shutil.get_terminal_size((120, 40)).columns
+    console = Console(width=width, highlight=False, markup=False, emoji=False)  # `mine.py:B:` is a name
 
     def say(line: str) -> None:
-        console.print(line, markup=False, soft_wrap=True)
+        console.print(line, soft_wrap=True)
 
     if verdict.missing is not None:
         say(f"{verdict.method}: skipped: {verdict.missing}")

@@ -26,7 +26,7 @@ def print_run(folder: Path) -> None:
     from harness.store import RunFolder
 
     width = shutil.get_terminal_size((120, 40)).columns
-    console = Console(width=width)
+    console = Console(width=width, emoji=False)
     for part in show_run(folder):
         console.print(part)
     if failed := RunFolder(folder).failed_instruments():

@@ -88,8 +88,9 @@ def memory_order(subject: Subject) -> Read:
 
 
 def growth_power(peaks: list[int]) -> float:
-    """p of peaks a + b K^p at three K, each 4 times the last; 0 where the growth ends before the second."""
+    """p of peaks a + b K^p at three K, each 4 times the last; 0 where the growth ends at the second.
+
+    The second is above the first.
+    """
     first, second = peaks[1] - peaks[0], peaks[2] - peaks[1]
-    if second <= 0:
-        return 0.0
-    return math.inf if first <= 0 else math.log(second / first, 4)
+    return math.log(second / first, 4) if second > 0 else 0.0

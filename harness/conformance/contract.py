@@ -2,7 +2,7 @@
 
 import gc
 import pickle
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import torch
 
@@ -23,7 +23,8 @@ from harness.core.objective import TaskObjectives
 from harness.core.outer import RULES
 from harness.core.trees import Params
 from harness.measure.tracker import LiveStorages
-from harness.settings import build, settings_of
+from harness.settings import build, not_plain, settings_of
+from harness.training import WrongReturn
 
 STEPS = 3  # inner steps where one number says it all: more than one, so that steps follow each other
 CALLS = 5
@@ -34,6 +35,8 @@ def comes_back(subject: Subject) -> Read:
     """The instance made anew from its settings, and the one that comes out of a pickle."""
     method = subject.at(STEPS)
     settings = settings_of(method, RULES)
+    if fault := not_plain(settings):
+        return Read("settings that do not come back", None, 0, f"{fault}.")
     again = settings_of(build(subject.cls, settings, subject.cls.__name__, RULES), RULES)
     try:
         pickled = settings_of(pickle.loads(pickle.dumps(method)), RULES)
@@ -46,30 +49,34 @@ def comes_back(subject: Subject) -> Read:
 
 
 def returns(subject: Subject) -> Read:
-    """Names, shapes and dtype of both results; raises WrongReturn where one is not as it must be."""
-    tasks = smooth_mlp()
-    right = 0
-    for steps in (0, STEPS):
-        method = subject.at(steps)
-        meta = meta_of(method, tasks.model, 3)
-        right += sum(1 for _ in results(method, tasks, meta))
-    return Read("results of wrong names, shapes or dtype", 4 - right, 0, "")
+    """Names, shapes and dtype of both results."""
+    wrong = [failure for failure in _ill_results(subject, (0, STEPS)) if isinstance(failure, WrongReturn)]
+    remedy = str(wrong[0]) if wrong else ""
+    return Read("results of wrong names, shapes or dtype", len(wrong), 0, remedy)
 
 
 def is_finite(subject: Subject) -> Read:
+    bad = []
+    for failure in _ill_results(subject, (0, 1, STEPS, 10)):
+        if isinstance(failure, WrongReturn):
+            raise failure  # whether it is finite was not looked at
+        bad.append(failure)
+    first = bad[0] if bad else ""
+    remedy = f"{first}: look for a division by zero, a root of a negative number, or too large a step."
+    return Read("results that are not finite", len(bad), 0, remedy)
+
+
+def _ill_results(subject: Subject, inner_steps: Iterable[int]) -> Iterator[WrongReturn | NotFinite]:
+    """What is wrong with each result of either call that is not as it must be."""
     tasks = smooth_mlp()
-    bad = ""
-    count = 0
-    for steps in (0, 1, STEPS, 10):
+    for steps in inner_steps:
         method = subject.at(steps)
         meta = meta_of(method, tasks.model, 3)
         for call in (adapt, meta_gradient):
             try:
                 call(method, tasks, meta)
-            except NotFinite as failure:
-                count, bad = count + 1, bad or str(failure)
-    remedy = f"{bad}: look for a division by zero, a root of a negative number, or too large a step."
-    return Read("results that are not finite", count, 0, remedy)
+            except (WrongReturn, NotFinite) as failure:
+                yield failure
 
 
 def is_deterministic(subject: Subject) -> Read:
@@ -89,21 +96,23 @@ def is_deterministic(subject: Subject) -> Read:
 
 
 def keeps_no_state(subject: Subject) -> Read:
-    """Equal bits in two calls under equal seeds, with a call on other tasks in between."""
+    """Equal bits in three calls under equal seeds: at once again, and with a call on other tasks between."""
     method, tasks, meta = _example(subject)
     others = smooth_mlp(seed=11)
-    first = _joined(method, tasks, meta, 1)
+    first, at_once = (_joined(method, tasks, meta, 1) for _ in range(2))
     _joined(method, others, trees.scale(0.5, meta), 1)
-    again = _joined(method, tasks, meta, 1)
+    later = _joined(method, tasks, meta, 1)
+    changed = max(_different(first, again) for again in (at_once, later))
     remedy = (
         "a result depends on earlier calls, or on a generator that nobody seeds: keep nothing on the class, "
         "the instance or the module between calls."
     )
-    return Read("entries that change after another call", _different(first, again), 0, remedy)
+    return Read("entries that change after another call", changed, 0, remedy)
 
 
 def leaves_inputs(subject: Subject) -> Read:
     """Meta-parameters and tasks are bit for bit what they were, no leaves of anyone's graph."""
+    what = "inputs that a call changes"
     method, tasks, meta = _example(subject)
     given = fresh(tasks)
     inputs = {f"meta['{n}']": p for n, p in copy_of(meta).items()}
@@ -111,19 +120,24 @@ def leaves_inputs(subject: Subject) -> Read:
     inputs |= dict(zip(parts, given.batch.tensors(), strict=True))
     before = {name: t.clone() for name, t in inputs.items()}
     theta = {n: inputs[f"meta['{n}']"] for n in meta}
+    for_adapt, for_meta_gradient = dict(theta), dict(theta)
     with seeded(0):
-        method.adapt(given.support, theta)
-        method.meta_gradient(given, theta)
+        method.adapt(given.support, for_adapt)
+        method.meta_gradient(given, for_meta_gradient)
     touched = [
         name
         for name, t in inputs.items()
         if not torch.equal(t.detach(), before[name]) or t.requires_grad or t.grad is not None
     ]
+    if any(not _same_entries(handed, theta) for handed in (for_adapt, for_meta_gradient)):
+        return Read(
+            what, 1 + len(touched), 0, "`meta` has other entries after a call: change a copy, dict(meta)."
+        )
     remedy = (
         f"{', '.join(touched)} changed, or was made to require grad: work on trees.detach(meta) or "
         "trees.leaves(meta), and use no operator that ends in an underscore."
     )
-    return Read("inputs that a call changes", len(touched), 0, remedy)
+    return Read(what, len(touched), 0, remedy)
 
 
 def zero_steps(subject: Subject) -> Read:
@@ -227,6 +241,11 @@ def _joined(method: Method, tasks: TaskObjectives, meta: Params, seed: int) -> P
     phi = adapt(method, tasks, meta, seed=seed)
     gradient = meta_gradient(method, tasks, meta, seed=seed)
     return {f"phi {n}": p for n, p in phi.items()} | {f"gradient {n}": p for n, p in gradient.items()}
+
+
+def _same_entries(x: Params, y: Params) -> bool:
+    """Whether two dictionaries hold the very same tensors, in the same order."""
+    return list(x) == list(y) and all(x[name] is y[name] for name in y)
 
 
 def _equal(x: Params, y: Params) -> bool:

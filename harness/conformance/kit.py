@@ -43,12 +43,11 @@ class Check:
             read = self.examine(subject)
         except Unread as reason:
             return self._unread(str(reason), "skipped")
-        except WrongReturn as failure:
-            if self is RETURNS:
-                return self._unread(str(failure), "failed")
-            return self._unread(f"see '{RETURNS.name}'", "skipped")
-        except NotFinite:
-            return self._unread(f"see '{FINITE.name}'", "skipped")
+        except (WrongReturn, NotFinite) as failure:
+            first = RETURNS if isinstance(failure, WrongReturn) else FINITE
+            if first.find(subject).status == "failed":
+                return self._unread(f"see '{first.name}'", "skipped")
+            return self._unread(str(failure), "failed")  # so here alone, in another dtype, say
         except Exception as failure:
             traceback.print_exc()
             return self._unread(f"{blame(failure, defining_files(subject.cls))}.", "failed")
@@ -62,6 +61,7 @@ class Check:
 
 RETURNS = Check("returns what it must", contract.returns)
 FINITE = Check("finite results", contract.is_finite)
+"""The first to speak of a result that is not as it must be; others that meet one point here."""
 
 CHECKS: tuple[Check, ...] = (
     Check("comes back from its settings", contract.comes_back),

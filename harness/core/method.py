@@ -33,7 +33,8 @@ class Method(ABC):
     """Of an implicit method: the settings, `inner_steps` among them, under which it solves both its problems.
 
     On linear regression in float64, with up to 8 weights and the eigenvalues of the support Hessian in
-    [0.1, 1], its meta-gradient then equals the closed form of the implicit one to 1e-8.
+    [0.1, 1], its meta-gradient then equals the closed form of the implicit one to 1e-8; on a network of 27
+    parameters it solves (I + H/lam) g = v at the phi of `adapt` to 1e-4.
     """
 
     inner_steps: int

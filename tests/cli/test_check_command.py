@@ -83,6 +83,27 @@ def test_a_missing_library_is_skipped_and_nothing_selected_where_it_is_all(
     assert "fomaml conforms" in capsys.readouterr().out
 
 
+def test_a_file_that_is_broken_is_a_failed_line_and_the_others_are_checked(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (here / "bad.py").write_text("import harness\n1 / 0\n")
+    (here / "none.py").write_text("import harness\n\nclass Mine: pass\n")
+    adapter = write_adapter(here, "Stern")
+    with Path("stern.py").open("a") as file:
+        file.write("    def __post_init__(self):\n        self.rate + 'x'\n")
+    assert call(["check", "bad.py:B", "none.py:Mine", adapter, "fomaml"]) == 4
+    out = capsys.readouterr().out
+    said = [
+        "bad.py, line 2: ZeroDivisionError: division by zero; mend the file.",
+        "none.py, line 3: 'Mine' is not a method; derive its class from harness.Method.",
+        "TypeError: unsupported operand type(s) for +: 'float' and 'str' (stern.py, line 21); mend the file.",
+    ]
+    names = ["bad.py:B", "none.py:Mine", adapter]
+    for name, sentence in zip(names, said, strict=True):
+        assert f"loads: {name}: {sentence}\n{name} fails 1 of 1 checks.\n" in out
+    assert f"fomaml conforms: {len(NAMES)} checks ok." in out
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -92,16 +113,12 @@ def test_a_missing_library_is_skipped_and_nothing_selected_where_it_is_all(
         (["maml[inner_lr=-1.0]"], "inner_lr must be above 0, not -1.0."),
         (["maml[inner_steps=3]"], "each check has inner steps of its own; leave 'inner_steps' out."),
         (["maml", "--timeout", "9"], "--timeout 9: write a positive number with its unit"),
-        (["bad.py:Mine"], "bad.py, line 2: ZeroDivisionError: division by zero; mend the file."),
-        (["none.py:Mine"], "none.py, line 3: 'Mine' is not a method; derive its class from harness.Method."),
         ([], "Missing argument 'METHOD...'; see innerloop check --help."),
     ],
 )
-def test_what_is_no_method_is_refused_in_one_sentence(
+def test_an_unknown_name_or_setting_is_refused_in_one_sentence(
     here: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], said: str
 ) -> None:
-    (here / "bad.py").write_text("import harness\n1 / 0\n")
-    (here / "none.py").write_text("import harness\n\nclass Mine: pass\n")
     assert call(["check", *arguments]) == 2
     out, err = capsys.readouterr()
     assert out == ""

@@ -37,11 +37,14 @@ def test_it_writes_two_files_with_three_marked_lines_and_says_what_to_type(
     ]
 
 
-def test_both_pass_at_once(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert call(["new", "my-method"]) == 0
-    assert call(["check", "my_method.py:MyMethod"]) == 0
-    assert "my_method.py:MyMethod conforms" in capsys.readouterr().out
-    command = [sys.executable, "-m", "pytest", "-q", "-W", "error", "test_my_method.py"]
+@pytest.mark.parametrize(
+    ("name", "cls"), [("my_method", "MyMethod"), ("check", "Check"), ("CHECKS", "CHECKS")]
+)
+def test_both_pass_at_once(here: Path, capsys: pytest.CaptureFixture[str], name: str, cls: str) -> None:
+    assert call(["new", name]) == 0
+    assert call(["check", f"{name}.py:{cls}"]) == 0
+    assert f"{name}.py:{cls} conforms" in capsys.readouterr().out
+    command = [sys.executable, "-m", "pytest", "-q", "-W", "error", f"test_{name}.py"]
     done = subprocess.run(command, cwd=here, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "14 passed" in done.stdout

@@ -1,6 +1,8 @@
 """Adapters that are wrong in one way each, beside the one that is right."""
 
+import enum
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import torch
@@ -105,6 +107,23 @@ class KeepsState(Right):
         return phi
 
 
+class Alternates(Right):
+    """Another answer at every other call of `meta_gradient`."""
+
+    kind: ClassVar[Kind] = "approximate"
+
+    def meta_gradient(self, tasks: TaskObjectives, meta: Params) -> Params:
+        MEMORY["turn"] = 1 - MEMORY.get("turn", 0.0)
+        return trees.scale(1.0 + 0.1 * MEMORY["turn"], super().meta_gradient(tasks, meta))
+
+
+class EmptiesItsInput(Right):
+    def meta_gradient(self, tasks: TaskObjectives, meta: Params) -> Params:
+        gradient = super().meta_gradient(tasks, meta)
+        meta.clear()
+        return gradient
+
+
 class ChangesTargets(Right):
     """Shifts the inputs of the task in place: from then on everyone sees them shifted."""
 
@@ -137,6 +156,13 @@ class WrongDtype(Right):
         return trees.combine(lambda p: p.float(), super().meta_gradient(tasks, meta))
 
 
+class Float64Always(Right):
+    """Right in float64; in float32 its meta-gradient is float64 too."""
+
+    def meta_gradient(self, tasks: TaskObjectives, meta: Params) -> Params:
+        return trees.combine(lambda g: g.double(), super().meta_gradient(tasks, meta))
+
+
 class NotANumber(Right):
     """0 / 0 where no step was taken."""
 
@@ -160,6 +186,23 @@ class FlatIsNotLinear(Right):
 
 class Unconverged(ImamlGD):
     converged: ClassVar[Mapping[str, Any]] = {**ImamlGD.converged, "cg_steps": 2}
+
+
+class DividesZeroByZero(ImamlGD):
+    """A conjugate gradient that goes on once it has converged: not a number under `converged` alone."""
+
+    def meta_gradient(self, tasks: TaskObjectives, meta: Params) -> Params:
+        phi = self.adapt(tasks.support, meta)
+        hessian = tasks.support.hessian(phi)
+        residual = direction = tasks.query.gradient(phi)
+        x, size = trees.scale(0.0, residual), trees.dot(residual, residual)
+        for _ in range(200 if self.lam == self.converged["lam"] else 3):
+            image = trees.axpy(1 / self.lam, hessian(direction), direction)
+            step = size / trees.dot(direction, image)
+            x, residual = trees.axpy(step, direction, x), trees.axpy(-step, image, residual)
+            before, size = size, trees.dot(residual, residual)
+            direction = trees.axpy(size / before, direction, residual)
+        return x
 
 
 class NamesNothingConverged(ImamlGD):
@@ -190,6 +233,41 @@ class AnotherInnerMap(Right):
         return tasks.query.gradient(phi)
 
 
+class AnotherInnerMapOnTheQuerysModel(Right):
+    """One step more than `adapt`, with the network of the query, as adapters over libraries have it."""
+
+    kind: ClassVar[Kind] = "approximate"
+
+    def meta_gradient(self, tasks: TaskObjectives, meta: Params) -> Params:
+        support = replace(tasks.support, model=tasks.query.model)
+        phi = trees.detach(meta)
+        for _ in range(self.inner_steps + 1):
+            phi = trees.axpy(-self.inner_lr, support.gradient(phi), phi)
+        return tasks.query.gradient(phi)
+
+
+class LearnsMoreThanTheModel(Right):
+    """First-order, with a learnt step size whose derivative it makes up."""
+
+    def meta_parameters(self, initial: Params) -> Params:
+        return initial | {"alpha": torch.tensor(self.inner_lr)}
+
+    def adapt(self, support: Objective, meta: Params) -> Params:
+        return super().adapt(support, trees.subset(meta, set(meta) - {"alpha"}))
+
+    def meta_gradient(self, tasks: TaskObjectives, meta: Params) -> Params:
+        return super().meta_gradient(tasks, meta) | {"alpha": torch.full_like(meta["alpha"], -123.0)}
+
+
+class HessianAtTheta(ImamlGD):
+    """Right where the Hessian is the same everywhere, as in linear regression."""
+
+    def meta_gradient(self, tasks: TaskObjectives, meta: Params) -> Params:
+        v = tasks.query.gradient(self.adapt(tasks.support, meta))
+        hessian = tasks.support.hessian(trees.detach(meta))
+        return self.solver().solve(lambda u: trees.axpy(1 / self.lam, hessian(u), u), v).x
+
+
 class AlwaysSteps(Right):
     """One step too many."""
 
@@ -213,6 +291,14 @@ class ForgetsASetting(Right):
     def __post_init__(self) -> None:
         super().__post_init__()
         object.__setattr__(self, "inner_lr", self.inner_lr / 2)
+
+
+class Weighting(enum.StrEnum):
+    EQUAL = "equal"
+
+
+class SettingIsNotPlain(Right):
+    weighting: Weighting = Weighting.EQUAL
 
 
 class Raises(Right):
