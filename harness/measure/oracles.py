@@ -108,7 +108,7 @@ def _confirm(gradient: Params, outcome: Callable[[Params], Tensor], theta: Param
         worst = int(off.argmax())
         raise NoOracle(
             f"autograd through adapt says {said[worst]:.6g} along a random direction, a difference says "
-            f"{slope[worst]:.6g}: adapt hides a part of its graph"
+            f"{slope[worst]:.6g}: adapt hides a part of its graph, or jumps here, as a line search may"
         )
 
 
