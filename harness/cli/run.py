@@ -42,7 +42,8 @@ def run(
     measure: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="memory|time|gradient|accuracy", help="Take only this measure of the suite (repeatable)."
+            metavar="memory|time|gradient|accuracy",
+            help="Take only these measures of the suite (repeatable).",
         ),
     ] = None,
     seed: Annotated[
@@ -89,7 +90,11 @@ def run(
     options = Options(
         suite=suite,
         overrides=Overrides(
-            tuple(method or ()), tuple(settings or ()), _seeds(seed or []), device, tuple(measure or ())
+            tuple(method or ()),
+            tuple(settings or ()),
+            _seeds(seed or []),
+            device,
+            tuple(part.strip() for text in measure or () for part in text.split(",")),
         ),
         data_root=data_root,
         out=out,
