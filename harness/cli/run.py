@@ -43,7 +43,7 @@ def run(
         list[str] | None,
         typer.Option(
             metavar="memory|time|gradient|accuracy",
-            help="Take only these measures of the suite (repeatable).",
+            help="Take only these of the suite (repeatable).",
         ),
     ] = None,
     seed: Annotated[
@@ -90,11 +90,7 @@ def run(
     options = Options(
         suite=suite,
         overrides=Overrides(
-            tuple(method or ()),
-            tuple(settings or ()),
-            _seeds(seed or []),
-            device,
-            tuple(part.strip() for text in measure or () for part in text.split(",")),
+            tuple(method or ()), tuple(settings or ()), _seeds(seed or []), device, _measures(measure or [])
         ),
         data_root=data_root,
         out=out,
@@ -142,6 +138,10 @@ def _politely_killed() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def _measures(texts: list[str]) -> tuple[str, ...]:
+    return tuple(part.strip() for text in texts for part in text.split(","))
 
 
 def _seeds(texts: list[str]) -> tuple[int, ...]:
