@@ -45,7 +45,7 @@ def forward_over_reverse(objective: Objective, params: Params, v: Params) -> Par
     leaves = trees.leaves(trees.combine(torch.Tensor.contiguous, params))
     # torch pushes batch norm's backward pass forward through TorchScript, of which it warns for its own sake.
     with forward_ad.dual_level(), torch.enable_grad(), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", r"`torch\.jit\.", DeprecationWarning)
+        warnings.filterwarnings("ignore", r"`torch\.jit\.")  # its category changes between releases
         duals = {name: forward_ad.make_dual(leaves[name], v[name]) for name in leaves}
         try:
             gradient = torch.autograd.grad(
