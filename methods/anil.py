@@ -2,8 +2,6 @@
 
 from typing import ClassVar
 
-import torch
-
 from harness.core import trees
 from harness.core.checks import require_positive
 from harness.core.method import Kind, Method, Order
@@ -35,10 +33,7 @@ class ANIL(Method):
     def meta_gradient(self, tasks: TaskObjectives, meta: Params) -> Params:
         theta = trees.leaves(meta)
         phi = self.descend(tasks.support, theta, graph=True)
-        gradients = torch.autograd.grad(
-            tasks.query.loss(phi).sum(), list(theta.values()), materialize_grads=True
-        )
-        return dict(zip(theta, gradients, strict=True))
+        return trees.derivative(tasks.query.loss(phi).sum(), theta)
 
     def descend(self, support: Objective, phi: Params, *, graph: bool) -> Params:
         """`inner_steps` steps of gradient descent on the head."""

@@ -2,8 +2,6 @@
 
 from typing import ClassVar
 
-import torch
-
 from harness.core import trees
 from harness.core.checks import require_at_least, require_positive
 from harness.core.method import Kind, Method, Order
@@ -50,7 +48,4 @@ class MAML(Method):
     def meta_gradient(self, tasks: TaskObjectives, meta: Params) -> Params:
         theta = trees.leaves(meta)
         phi = self.unroll(self.inner_objective(tasks.support, theta), theta, self.inner_steps)
-        gradients = torch.autograd.grad(
-            tasks.query.loss(phi).sum(), list(theta.values()), materialize_grads=True
-        )
-        return dict(zip(theta, gradients, strict=True))
+        return trees.derivative(tasks.query.loss(phi).sum(), theta)

@@ -42,10 +42,7 @@ class MetaSGD(Method):
     def meta_gradient(self, tasks: TaskObjectives, meta: Params) -> Params:
         sources = trees.leaves(meta)
         phi = self.descend(tasks.support, sources, graph=True)
-        gradients = torch.autograd.grad(
-            tasks.query.loss(phi).sum(), list(sources.values()), materialize_grads=True
-        )
-        return dict(zip(sources, gradients, strict=True))
+        return trees.derivative(tasks.query.loss(phi).sum(), sources)
 
     def descend(self, support: Objective, meta: Params, *, graph: bool) -> Params:
         """`inner_steps` steps from theta with alpha as step sizes; both are in `meta`."""

@@ -63,6 +63,12 @@ def select(mask: Tensor, x: Params, y: Params) -> Params:
     return {name: torch.where(per_task(mask, x[name]), x[name], y[name]) for name in x}
 
 
+def derivative(loss: Tensor, params: Params) -> Params:
+    """Derivative of a scalar `loss` by the `params` that it was computed from; its graph is freed."""
+    found = torch.autograd.grad(loss, list(params.values()), materialize_grads=True)
+    return dict(zip(params, found, strict=True))
+
+
 def flatten(params: Params) -> Tensor:
     """Every task's parameters as one vector [T, P], in the order of the names."""
     return torch.cat([p.reshape(len(p), -1) for p in params.values()], 1)

@@ -25,6 +25,11 @@ from harness.training import Diverged, check_returned
 
 UNITS = {"inner_residual": "norm", "meta_gradient_norm": "norm"}  # all else here is a ratio
 COUNTED = ("solver_matvecs", "line_search_trials")
+WORK = {
+    "gradient_evaluations": "gradients of a support or query loss",
+    "hessian_products": "with those of a backward pass through a loop",
+    "loss_evaluations": "losses without a derivative",
+}
 
 
 @dataclass
@@ -144,9 +149,8 @@ def _compare(oracle: Oracle, gradient: Params, truth: Truth, seen: Observed) -> 
     seen.add(f"rel_error_{oracle}", error, truth.how)
     own = trees.norm(gradient)
     cosine = trees.dot(gradient, truth.gradient) / (own * size)
-    seen.add(
-        f"cosine_{oracle}", torch.where(own > 0, cosine, torch.zeros_like(cosine))
-    )  # no angle, no credit
+    # A meta-gradient of zero has no angle to anything.
+    seen.add(f"cosine_{oracle}", torch.where(own > 0, cosine, torch.zeros_like(cosine)))
 
 
 def _work_readings(work: list[tuple[int, Work]]) -> Iterator[Reading]:
@@ -154,19 +158,12 @@ def _work_readings(work: list[tuple[int, Work]]) -> Iterator[Reading]:
     number of tasks of each chunk: where tasks end by themselves, a chunk works as long as its slowest."""
     if not any(each.gradients for _, each in work):
         return
-    tasks = sum(count for count, _ in work)
-    for metric, total, what in (
-        (
-            "gradient_evaluations",
-            sum(n * w.gradients for n, w in work),
-            "gradients of a support or query loss",
-        ),
-        (
-            "hessian_products",
-            sum(n * w.hessian_products for n, w in work),
-            "with those of a loop's backward pass",
-        ),
-        ("loss_evaluations", sum(n * w.losses for n, w in work), "losses without a derivative"),
-    ):
-        detail = f"of one meta-gradient, the slowest task of a chunk: {what}"
+    tasks = sum(n for n, _ in work)
+    totals = {
+        "gradient_evaluations": sum(n * w.gradients for n, w in work),
+        "hessian_products": sum(n * w.hessian_products for n, w in work),
+        "loss_evaluations": sum(n * w.losses for n, w in work),
+    }
+    for metric, total in totals.items():
+        detail = f"of one meta-gradient, the slowest task of a chunk; {WORK[metric]}"
         yield Reading(0, metric, total / tasks, "count", detail=detail)

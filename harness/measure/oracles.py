@@ -52,8 +52,8 @@ def unrolled(method: Method, tasks: TaskObjectives, theta: Params) -> Truth:
     """Derivative of `query.loss(adapt(support, theta))` with respect to theta [T, ...].
 
     Autograd through `adapt`, held against a central difference along a random direction of every task. Where
-    the method hides its graph, central differences along all coordinates. Raises NoOracle where there are too
-    many of them.
+    that says otherwise, central differences along all coordinates. Raises NoOracle where there are too many
+    of them, or they meet kinks.
     """
 
     def outcome(meta: Params) -> Tensor:
@@ -86,10 +86,10 @@ def _through_adapt(method: Method, tasks: TaskObjectives, theta: Params) -> Para
         loss = tasks.query.loss(method.adapt(tasks.support, leaves)).sum()
     if not loss.requires_grad:
         raise NoOracle("adapt leaves no graph to differentiate")
-    found = torch.autograd.grad(loss, list(leaves.values()), materialize_grads=True)
-    if not all(bool(torch.isfinite(g).all()) for g in found):
+    found = trees.derivative(loss, leaves)
+    if not all(bool(torch.isfinite(g).all()) for g in found.values()):
         raise NoOracle("autograd through adapt meets a derivative that is not finite")
-    return dict(zip(leaves, found, strict=True))
+    return found
 
 
 def _confirm(gradient: Params, outcome: Callable[[Params], Tensor], theta: Params) -> None:
@@ -97,9 +97,8 @@ def _confirm(gradient: Params, outcome: Callable[[Params], Tensor], theta: Param
     direction = _random_direction(theta)
     slope, doubt = directional_derivative(outcome, theta, direction)
     typical = trees.norm(gradient) / math.sqrt(sum(p[0].numel() for p in theta.values()))
-    rounding = (
-        8 * EPS * outcome(theta).abs() / STEPS[-1]
-    )  # all that can be asked where a gradient has vanished
+    # Where a gradient has vanished, no more can be asked than rounding leaves.
+    rounding = 8 * EPS * outcome(theta).abs() / STEPS[-1]
     if bool((doubt > torch.maximum(ROUGH * typical, rounding)).any()):
         raise NoOracle("adapt is too rough here for a difference to confirm its derivative")
     said = trees.dot(gradient, direction)
@@ -161,8 +160,8 @@ def central_differences(function: Callable[[Params], Tensor], at: Params) -> tup
 def implicit(tasks: TaskObjectives, theta: Params, phi: Params, lam: float) -> Truth:
     """(I + H / lam)^-1 v at phi*, the minimum of G next to `phi`, of every task [T, ...].
 
-    phi* is found by a trust region (scipy) and polished by Newton's method; the linear system is solved by
-    Cholesky's factors, or by MINRES where the Hessian would be too large. Raises NoOracle where phi* is not
+    phi* is found by a trust region (scipy) and polished by Newton's method; the linear system is solved
+    directly, or by MINRES where the Hessian would be too large. Raises NoOracle where phi* is not
     reached, or is no minimum.
     """
     if theta.keys() != phi.keys():

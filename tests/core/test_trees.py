@@ -92,3 +92,10 @@ def test_leaves_start_a_new_graph_and_detach_has_none() -> None:
     assert all(p.is_leaf and p.requires_grad for p in trees.leaves(y).values())
     assert not any(p.requires_grad for p in trees.detach(y).values())
     assert all(p.requires_grad for p in x.values())
+
+
+def test_a_derivative_has_zeros_where_the_loss_does_not_look() -> None:
+    params = trees.leaves({"x": torch.tensor([[1.0, 2.0]]), "unused": torch.ones(1, 3)})
+    found = trees.derivative(params["x"].square().sum(), params)
+    assert torch.equal(found["x"], torch.tensor([[2.0, 4.0]]))
+    assert torch.equal(found["unused"], torch.zeros(1, 3))
