@@ -4,6 +4,7 @@ Of the first meta-batch at the initial parameters, as in the memory measure. Eac
 tasks of the per-task figure; the per-task ones are kept.
 """
 
+import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -123,6 +124,7 @@ def _observe(
             except (RuntimeError, ValueError, MemoryError) as failure:
                 # An oracle may need more memory than its method, or a solver not converge: the method's own
                 # figures stand.
+                traceback.print_exc()
                 first = str(failure).strip().partition("\n")[0]
                 seen.absent[oracle] = f"the oracle itself failed: {type(failure).__name__}: {first}"
                 continue
