@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+from scipy.special import stdtrit
 
 from harness.store import HEADLINES
 
@@ -148,7 +148,7 @@ class _Interval:
         self.seeds = self.tasks = float("nan")
         if self.count >= 2:
             error = means.std(ddof=1) / np.sqrt(self.count)
-            self.seeds = float(stats.t.ppf((1 + LEVEL) / 2, self.count - 1) * error)
+            self.seeds = float(stdtrit(self.count - 1, (1 + LEVEL) / 2) * error)
         if self.count and len(task_halves) == self.count:  # independent tasks: variances of a mean add
             self.tasks = float(np.sqrt((task_halves**2).sum()) / self.count)
 
