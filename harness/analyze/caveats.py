@@ -56,7 +56,7 @@ def about_schema(manifest: Mapping[str, Any], environment: Mapping[str, Any]) ->
     if schema != SCHEMA and not (isinstance(schema, int) and schema < SCHEMA):
         writer = f"innerloop {version}" if (version := environment.get("innerloop")) else "a newer innerloop"
         yield (
-            f"{writer[0].upper()}{writer[1:]} wrote this run in schema {schema}, and this one ({__version__}) "
+            f"{writer[0].upper()}{writer[1:]} wrote this run in schema {schema}, this one ({__version__}) "
             f"knows up to schema {SCHEMA}: update it, for what is new is left out or misread."
         )
 
