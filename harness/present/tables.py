@@ -9,6 +9,7 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from harness.analyze.differences import differences_of
 from harness.analyze.growth import MIB, memory_growth
 from harness.analyze.pairs import paired_ratios
 from harness.analyze.readings import memory_readings
@@ -16,6 +17,7 @@ from harness.analyze.slopes import time_slopes
 from harness.analyze.summary import accuracy_summary, failures, memory_summary, time_summary
 from harness.frame import load_frame
 from harness.present.caveats import failure_table, flag_table
+from harness.present.differences import difference_sections
 from harness.present.gradient import gradient_sections
 from harness.present.grid import PARTLY, bare_table, grid, section
 from harness.present.palette import NEWTON_METHODS, label_order, method_order
@@ -38,6 +40,7 @@ def show_run(path: Path | str | RunFolder) -> list[RenderableType]:
         if len(untrained := part.dropna(subset="untrained")):
             floor = grid(untrained, "untrained", _untrained_loss if loss else _untrained_percent)
             shown.append(section("The same adaptation from the untrained initialisation", floor, []))
+    shown += difference_sections(differences_of(frame, folder.cells_path))
     shown += gradient_sections(frame)
     readings = memory_readings(frame)
     for workload, part in memory.groupby("workload"):
