@@ -10,16 +10,17 @@ from functools import lru_cache
 
 import numpy as np
 import pandas as pd
-from scipy.special import stdtrit
 
+from harness.analyze.intervals import (
+    BOOTSTRAP_SEED,
+    LEVEL,
+    RESAMPLES,
+    SEEDS_FOR_T,
+    mean_over_seeds,
+    t_interval,
+)
 from harness.analyze.points import POINT, PointRows, mean_of, median_of, most_of, points_of, tidy
 from harness.store import HEADLINES
-
-LEVEL = 0.95
-# A t interval on two seeds is 12.7 standard errors wide on one degree of freedom: it says nothing.
-SEEDS_FOR_T = 3
-RESAMPLES = 2000  # the ends of a 95% percentile interval then move by about 1% of its width
-BOOTSTRAP_SEED = 20170309
 
 ACCURACY = [
     *("metric", "mean", "low", "high", "interval_kind", "tasks_ci95", "seeds_ci95"),
@@ -141,8 +142,8 @@ class _Interval:
         self.count = len(means)
         self.seeds = self.tasks = float("nan")
         if self.count >= 2:
-            error = means.std(ddof=1) / np.sqrt(self.count)
-            self.seeds = float(stdtrit(self.count - 1, (1 + LEVEL) / 2) * error)
+            mean, spread, count = mean_over_seeds(means)
+            self.seeds = float(t_interval(mean, spread, count).high - mean)
         if self.count and len(task_halves) == self.count:  # independent tasks: variances of a mean add
             self.tasks = float(np.sqrt((task_halves**2).sum()) / self.count)
 

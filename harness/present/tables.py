@@ -9,12 +9,14 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from harness.analyze.differences import accuracy_differences
 from harness.analyze.growth import MIB, memory_growth
 from harness.analyze.loaded import LoadedRun, load_run
 from harness.analyze.pairs import paired_ratios
 from harness.analyze.readings import memory_readings
 from harness.analyze.slopes import time_slopes
 from harness.present.caveats import failure_table, flag_table
+from harness.present.differences import difference_sections
 from harness.present.gradient import gradient_sections
 from harness.present.grid import PARTLY, bare_table, grid, section
 from harness.present.palette import NEWTON_METHODS, label_order, method_order
@@ -35,6 +37,7 @@ def show_run(run: LoadedRun | Path | str) -> list[RenderableType]:
         if len(untrained := part.dropna(subset="untrained")):
             floor = grid(untrained, "untrained", _untrained_loss if loss else _untrained_percent)
             shown.append(section("The same adaptation from the untrained initialisation", floor, []))
+    shown += difference_sections(accuracy_differences(run))
     shown += gradient_sections(run)
     readings = memory_readings(frame)
     for workload, part in memory.groupby("workload"):
