@@ -89,8 +89,12 @@ class Row:
         settings = json.loads(settings) if isinstance(settings, str) else settings
         if not isinstance(settings, dict):
             raise ValueError("settings are a JSON object")
-        known = {name: record[name] for name in ROW_FIELDS if name in record}
-        return cls(**known | {"settings": settings})
+        known = {name: record[name] for name in ROW_FIELDS if name in record} | {"settings": settings}
+        for name, value in known.items():
+            is_one = isinstance(value, _KINDS[name]) and not isinstance(value, bool)
+            if not is_one or (name in WHOLE_NUMBERS and abs(value) > _LARGEST):
+                raise TypeError(f"{name} cannot be {value!r}")
+        return cls(**known)
 
     @property
     def is_headline(self) -> bool:
@@ -104,6 +108,11 @@ def settings_text(settings: dict[str, Any]) -> str:
 
 
 ROW_FIELDS = tuple(f.name for f in fields(Row))
+WHOLE_NUMBERS = ("attempt", "inner_steps", "seed", "repeat")
+_LARGEST = 2**63 - 1  # of whole numbers, as columns hold them
+_KINDS: dict[str, tuple[type, ...]] = {
+    name: (int,) if name in WHOLE_NUMBERS else (str,) for name in ROW_FIELDS
+} | {"value": (int, float, type(None)), "settings": (dict,)}
 REQUIRED_FIELDS = tuple(f.name for f in fields(Row) if f.default is MISSING and f.default_factory is MISSING)
 
 
@@ -360,7 +369,7 @@ class RunFolder:
                         rows.append(_read_row(line, defects))
                     except TypeError:
                         defects.foreign_lines += 1
-                    except ValueError:
+                    except (ValueError, OverflowError):
                         readable = False
                     continue
                 defects.unclosed_lines = 0
