@@ -189,9 +189,15 @@ class RunFolder:
     def open(cls, path: Path | str) -> Self:
         """A run that exists. Raises UsageError for anything else."""
         folder = cls(Path(path))
-        if not folder.is_run():
-            raise UsageError(f"{path} is not a run folder: it has no manifest.json.")
-        return folder
+        if folder.is_run():
+            return folder
+        if not folder.path.exists():
+            raise UsageError(f"{path} is not there; name the folder of a run, which holds its manifest.json.")
+        if not folder.path.is_dir():
+            raise UsageError(f"{path} is a file; name the folder of a run, such as the one that it is in.")
+        runs = sorted(p.name for p in folder.path.iterdir() if p.is_dir() and cls(p).is_run())
+        inside = f" It holds runs: name one of {', '.join(runs)}." if runs else ""
+        raise UsageError(f"{path} is not a run folder: it has no manifest.json.{inside}")
 
     def is_run(self) -> bool:
         return self.manifest_path.is_file() or self.rows_path.is_file()
