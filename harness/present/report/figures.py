@@ -131,12 +131,14 @@ def _grid(
         counts = drawing.points[counted][drawing.points[counted] > 0]
         if len(counts):
             least, most = int(counts.min()), int(counts.max())
-            notes.append(f"From {least}{f' to {most}' if most > least else ''} {counted} a point.")
+            number = f"{least} to {most}" if most > least else f"{most}"
+            notes.append(f"{number} {counted if most > 1 else counted.removesuffix('s')} a point.")
     known = points.value.notna()
     marks = ((PARTLY, known & (points.failed > 0), "some rows of the point failed, the value is of others"),
              (FLAGGED, known & (points.flag != ""), "flagged, see Failures and flags"))  # fmt: skip
     notes += [f"{mark} {words}." for mark, where, words in marks if where.any()]
-    return ("method", *(["run"] if several else []), *map(str, steps)), lines, notes
+    columns = ("method", *(["run"] if several else []), *(f"{step:,}" for step in steps))
+    return columns, lines, [" ".join(["Methods down, inner steps across.", *notes])]
 
 
 def _in_grid(point: dict[Any, Any]) -> Cell:

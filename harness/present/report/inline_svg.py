@@ -67,7 +67,7 @@ def _name_ids(root: ElementTree.Element, name: str) -> None:
             if key == "href":
                 wanted.add(value.removeprefix("#"))
             wanted.update(REFERENCE.findall(value))
-    short = {old: f"{name}-{i}" for i, old in enumerate(sorted(wanted))}
+    short = {old: f"{name}-s{i}" for i, old in enumerate(sorted(wanted))}
     for element in root.iter():
         old = element.attrib.pop("id", None)
         if old in short:

@@ -51,7 +51,7 @@ class Tracer:
 
 
 def words_of(evidence: Evidence) -> str:
-    """What selects the rows: `memory, peak_bytes, of maml and fomaml, at 1 and 2 inner steps: glyphs[...]`."""
+    """What selects the rows: `memory, peak_bytes, of maml, at 1 and 2 inner steps: glyphs[...]`."""
     words = [evidence.measure]
     if evidence.metrics:
         words.append(listed(evidence.metrics))
