@@ -4,13 +4,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from drawing import draw, measure_figure, summarise
 from matplotlib.axes import Axes
 from matplotlib.container import ErrorbarContainer
 from rows import gradient_cell, inner_kappa, memory_cell, meta_gradient_run, optimisers_run, row, write_run
 
 from harness.present.curves import NOTHING, points_shown
 from harness.present.gradient_titles import finding_of_gradient
-from harness.present.plots import draw, measure_figure, summarise
 from harness.store import Row
 
 PICTURES = {"gradient", "gradient-unrolled", "gradient-norm", "gradient-work"}

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from drawing import draw, measure_figure, overview_figure, summarise, summarise_traces, trace_figure
 from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 from matplotlib.container import ErrorbarContainer
@@ -28,9 +29,8 @@ from harness.present.curves import VIRTUAL, chance, curves_of
 from harness.present.limits import in_words
 from harness.present.margin import spread
 from harness.present.palette import METHODS as PALETTE
-from harness.present.plots import draw, measure_figure, overview_figure, summarise
 from harness.present.titles import finding
-from harness.present.trace import phase_spans, summarise_traces, trace_figure, where_memory_peaks
+from harness.present.trace import phase_spans, where_memory_peaks
 from harness.present.words import workload_in_words
 from harness.store import Row
 
