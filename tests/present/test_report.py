@@ -1,8 +1,10 @@
 """The report as a file: whole without anything else, its words safe, its sentences traceable to rows."""
 
 import re
+import shlex
 from collections import Counter
 from html.parser import HTMLParser
+from itertools import pairwise
 from pathlib import Path
 
 import matplotlib as mpl
@@ -14,6 +16,7 @@ from rows import (
     accuracy_cell,
     memory_cell,
     meta_gradient_run,
+    regression,
     row,
     whole_run,
     write_run,
@@ -26,6 +29,7 @@ from harness.present.palette import SPARE, looks
 from harness.present.report import write_report
 from harness.present.report.blocks import LINES_SHOWN, Cell, Table
 from harness.present.report.cells import in_digits
+from harness.present.report.drawings import PAGE
 from harness.present.report.ink import GRAPHICAL, LETTERS, PAPER, contrast, ink_of, lightness_of
 from harness.present.report.inline_svg import inline_svg
 from harness.present.report.sources import IDS_SHOWN
@@ -138,7 +142,7 @@ def test_headings_go_down_one_level_at_a_time(page: Page) -> None:
     levels = [int(tag[1]) for tag, _ in page.tags if re.fullmatch(r"h[1-6]", tag)]
     assert levels[0] == 1
     assert levels.count(1) == 1
-    assert all(after <= before + 1 for before, after in zip(levels, levels[1:], strict=False))
+    assert all(after <= before + 1 for before, after in pairwise(levels))
 
 
 def test_every_picture_has_its_data_in_words(page: Page) -> None:
@@ -157,6 +161,8 @@ def test_every_picture_says_how_to_make_its_rows_and_itself(run: Path, page: Pag
     pictures = [code for code in page.in_code if code.startswith("innerloop plot ")]
     assert len(pictures) == len(page.of("figure"))
     assert f"innerloop plot {run} --metric memory" in pictures
+    one_of_two = f"--metric gradient --workload {shlex.quote(regression(10.0))}"
+    assert f"innerloop plot {run} {one_of_two}" in pictures
 
 
 def test_every_sentence_and_picture_names_cells_that_rows_have(run: Path, page: Page) -> None:
@@ -246,7 +252,9 @@ def test_a_run_without_any_row_is_still_a_page(tmp_path: Path) -> None:
 
 def test_what_casts_doubt_stands_beside_the_findings(tmp_path: Path) -> None:
     cells = [accuracy_cell("maml", 4), memory_cell("maml", 16, budget_mib=100)]
-    cells.append([row(metric="flag", cell_id="f", inner_steps=4, value=None, unit="", detail="a busy machine")])
+    cells.append(
+        [row(metric="flag", cell_id="f", inner_steps=4, value=None, unit="", detail="a busy machine")]
+    )
     page = page_of(write_run(tmp_path / "run", cells, unfinished=2))
     note = page.text.partition("Before you believe the numbers")[2].partition("Curves against")[0]
     assert "2 of 5 cells have not finished." in note
@@ -301,7 +309,7 @@ def test_a_picture_keeps_its_letters_and_names_its_colours_by_variables() -> Non
         ax = figure.add_subplot()
         ax.plot([0, 1], [0, 1], "o-", color="#0072B2", label="a & b < c")
         ax.legend()
-    svg, inks = inline_svg(figure, "one", "title", "words")
+    svg, inks = inline_svg(figure, "one", "title", "words", PAGE)
     assert "a &amp; b &lt; c" in svg
     assert "<text" in svg
     assert "#0072b2" not in svg.lower()
@@ -312,7 +320,14 @@ def test_a_picture_keeps_its_letters_and_names_its_colours_by_variables() -> Non
 
 @pytest.mark.parametrize(
     ("value", "words"),
-    [(26.35, "26.35"), (1234.5, "1,234"), (0.0, "0"), (3.14159e-9, "3.142e-9"), (-0.5, "-0.5000"), (2e12, "2.000e12")],
+    [
+        (26.35, "26.35"),
+        (1234.5, "1,234"),
+        (0.0, "0"),
+        (3.14159e-9, "3.142e-9"),
+        (-0.5, "-0.5000"),
+        (2e12, "2.000e12"),
+    ],
 )
 def test_numbers_have_four_digits(value: float, words: str) -> None:
     assert in_digits(value) == words
@@ -347,4 +362,5 @@ def test_what_is_no_run_is_said_in_one_sentence(tmp_path: Path, capsys: pytest.C
 
 
 def test_the_workload_is_in_the_words_of_the_evidence(page: Page) -> None:
-    assert f"memory, of maml, fomaml, reptile, imaml-gd and imaml-hf: {GLYPHS}" in page.text
+    assert "memory, peak_bytes and predicted_peak_bytes, of fomaml, imaml-gd" in page.text
+    assert f"at 1, 2, 4, 8 and 16 inner steps: {GLYPHS}" in page.text

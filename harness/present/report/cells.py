@@ -36,7 +36,7 @@ def in_digits(value: float, digits: int = 4) -> str:
         return f"{value:g}"
     size = math.floor(math.log10(abs(value)))
     if not -4 <= size < 9:
-        return f"{value:.{digits - 1}e}".replace("e-0", "e-").replace("e+0", "e")
+        return f"{value:.{digits - 1}e}".replace("e-0", "e-").replace("e+", "e").replace("e0", "e")
     return f"{value:,.{max(0, digits - 1 - size)}f}"
 
 

@@ -1,25 +1,36 @@
-"""The pictures that runs have, a workload each: what a report puts on its page."""
+"""The pictures that runs have, a workload each, drawn for a page that is as wide as a telephone or a desk."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-import matplotlib as mpl
 import pandas as pd
-import seaborn as sns
 from matplotlib.figure import Figure
 
 from harness.analyze.finding import Evidence
 from harness.analyze.loaded import LoadedRun
-from harness.present.curves import points_shown
-from harness.present.pictures import PICTURES
-from harness.present.plots import measure_figure
-from harness.present.sheet import STYLE
-from harness.present.titles import finding
+from harness.present.pictures import ALL_PICTURES, OVERVIEW, PICTURES, TRACE
+from harness.present.plots import draw_pictures
+from harness.present.style import SCREEN
+from harness.present.wanted import Wanted
+
+# On a telephone of 390 pixels letters of 9 points are then shown at 7, on a desk at 12.
+PAGE = replace(
+    SCREEN,
+    name="page",
+    width=4.8,
+    axes=(4.0, 3.0),
+    abreast=1,
+    trace=(1.9, 1.6),
+    traces_abreast=2,
+    end_labels_up_to=1.15,
+    titles=False,
+)
+SHOWN = tuple(name for name in ALL_PICTURES if name != OVERVIEW)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Drawing:
-    """`evidence` is that of each run, by its name; `points` has the name in its column `run`."""
+    """A picture of one workload. `evidence` is that of each run, by its name, which `points` has in `run`."""
 
     name: str
     measure: str
@@ -32,47 +43,25 @@ class Drawing:
 
 
 def drawings(runs: dict[str, LoadedRun]) -> Iterator[Drawing]:
-    summaries = {measure: _summary(runs, measure) for measure in ("accuracy", "memory", "time", "gradient")}
-    with mpl.rc_context(sns.axes_style("ticks") | STYLE):
-        for name, picture in PICTURES.items():
-            shown = points_shown(name, summaries[picture.measure])
-            for workload, points in shown.groupby("workload", sort=False):
-                yield Drawing(
-                    name=name,
-                    measure=picture.measure,
-                    workload=str(workload),
-                    title=finding(name, points),
-                    context=picture.truth,
-                    figure=measure_figure(name, points),
-                    points=points,
-                    evidence=tuple(_evidence(points, picture.measure, str(workload))),
-                )
+    """Workload by workload, in the order of the rows."""
+    for workload in dict.fromkeys(each for run in runs.values() for each in run.rows.workload.unique()):
+        wanted = Wanted(pictures=SHOWN, workloads=(str(workload),))
+        for drawn in draw_pictures(list(runs.values()), PAGE, wanted):
+            caption = drawn.captions[0]
+            yield Drawing(
+                name=drawn.name,
+                measure=measure_of(drawn.name),
+                workload=str(workload),
+                title=drawn.title,
+                context="; ".join((caption.context, *drawn.notes)),
+                figure=drawn.figure,
+                points=drawn.points,
+                evidence=tuple((str(run), drawn.evidence) for run in drawn.points.run.unique()),
+            )
 
 
-def _evidence(
-    points: pd.DataFrame, measure: str, workload: str
-) -> Iterator[tuple[str, tuple[Evidence, ...]]]:
-    for run, part in points.groupby("run", sort=False):
-        yield (
-            str(run),
-            (
-                Evidence(
-                    measure=measure,
-                    workload=workload,
-                    methods=tuple(dict.fromkeys(part.method_label)),
-                ),
-            ),
-        )
-
-
-def _summary(runs: dict[str, LoadedRun], measure: str) -> pd.DataFrame:
-    parts = []
-    for name, run in runs.items():
-        part = getattr(run, measure).copy()
-        if measure == "memory":
-            budget = run.manifest.get("memory_budget")
-            part["budget_bytes"] = float("nan") if budget is None else float(budget)
-        part.insert(0, "run", name)
-        parts.append(part)
-    full = [part for part in parts if len(part)]
-    return pd.concat(full, ignore_index=True) if full else parts[0]
+def measure_of(picture: str) -> str:
+    """The section that a picture belongs to: its measure, or its own name."""
+    if picture == TRACE:
+        return "memory"
+    return PICTURES[picture].measure if picture in PICTURES else picture

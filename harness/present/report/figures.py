@@ -7,17 +7,18 @@ from typing import Any
 
 import pandas as pd
 
+from harness.analyze.growth import MIB
 from harness.analyze.loaded import LoadedRun
 from harness.present.curves import Curves, curves_of
 from harness.present.grid import PARTLY
-from harness.present.pictures import PICTURES
+from harness.present.palette import label_order
+from harness.present.pictures import PICTURES, TRACE
 from harness.present.report.blocks import Cell, Figure, Table
 from harness.present.report.cells import NONE, count, in_digits, number, numeric_columns, text
-from harness.present.report.drawings import Drawing
+from harness.present.report.drawings import PAGE, Drawing
 from harness.present.report.ink import Ink
 from harness.present.report.inline_svg import inline_svg
 from harness.present.report.sources import Tracer
-from harness.present.words import workload_in_words
 
 LINES_IN_WORDS = 24  # curves that a description tells one by one; of more it says how many, the table has all
 INTERVALS = {
@@ -37,31 +38,36 @@ def figure_block(
     name = _free_id(f"figure-{drawing.name}", taken)
     curves = _curves(drawing)
     description = describe(curves) if curves else drawing.title
-    svg, inks = inline_svg(drawing.figure, name, drawing.title, description)
+    svg, inks = inline_svg(drawing.figure, name, drawing.title, description, PAGE)
     block = Figure(
         id=name,
         svg=svg,
         title=drawing.title,
-        caption=_caption(drawing),
+        caption=drawing.context,
         table=_table(drawing, curves, several=len(runs) > 1),
         sources=tuple(
             source for run, evidence in drawing.evidence for source in tracer.sources(run, evidence)
         ),
-        commands=commands(
-            drawing.name, [runs[run] for run in dict.fromkeys(run for run, _ in drawing.evidence)]
-        ),
+        commands=commands(drawing, [runs[run] for run in dict.fromkeys(run for run, _ in drawing.evidence)]),
     )
     return block, inks
 
 
-def commands(picture: str, runs: Sequence[LoadedRun]) -> tuple[tuple[str, str], ...]:
+def commands(drawing: Drawing, runs: Sequence[LoadedRun]) -> tuple[tuple[str, str], ...]:
     """What repeats the rows, a run each, and what repeats the picture."""
     found = []
     for run in runs:
         what = f"rows of {run.name}" if len(runs) > 1 else "rows"
         found.append((what, run.command or "unknown: the run's manifest does not say"))
     folders = " ".join(shlex.quote(str(run.path)) for run in runs)
-    return (*found, ("picture", f"innerloop plot {folders} --metric {picture}"))
+    workloads = {workload for run in runs for workload in _of_measure(run, drawing).workload.unique()}
+    only = f" --workload {shlex.quote(drawing.workload)}" if len(workloads) > 1 else ""
+    return (*found, ("picture", f"innerloop plot {folders} --metric {drawing.name}{only}"))
+
+
+def _of_measure(run: LoadedRun, drawing: Drawing) -> pd.DataFrame:
+    rows = run.rows[run.rows.measure == drawing.measure]
+    return rows if len(rows) else run.rows
 
 
 def describe(curves: Curves) -> str:
@@ -91,13 +97,11 @@ def _curves(drawing: Drawing) -> Curves | None:
     return next(iter(curves_of(drawing.name, drawing.points)), None)
 
 
-def _caption(drawing: Drawing) -> str:
-    return "; ".join(filter(None, (workload_in_words(drawing.workload), drawing.context)))
-
-
 def _table(drawing: Drawing, curves: Curves | None, *, several: bool) -> Table:
     notes: list[str] = []
-    if curves is None:
+    if drawing.name == TRACE:
+        columns, lines = _peaks(drawing.points, several)
+    elif curves is None:
         columns, lines = _frame(drawing.points)
     elif curves.by_steps and curves.points.inner_steps.nunique() <= STEPS_ACROSS:
         columns, lines, notes = _grid(curves, drawing, several)
@@ -198,6 +202,20 @@ def _fate(point: dict[Any, Any]) -> str:
     if point["flag"]:
         words.append("flagged")
     return ", ".join(words) or "ok"
+
+
+def _peaks(traces: pd.DataFrame, several: bool) -> tuple[tuple[str, ...], list[tuple[Cell, ...]]]:
+    """A line a method: where its live memory is the highest."""
+    keys = traces[["run", "method", "method_label"]].drop_duplicates().itertuples(index=False, name=None)
+    lines: list[tuple[Cell, ...]] = []
+    for run, _, label in sorted(keys, key=lambda key: label_order(*key[1:])):
+        trace = traces[(traces.run == run) & (traces.method_label == label)]
+        top = trace.iloc[int(trace.live_bytes.to_numpy().argmax())]
+        where = (count(top.inner_steps), number(top.live_bytes / MIB), text(top.phase))
+        share = Cell(f"{100 * top.fraction:.0f} %", float(top.fraction))
+        lines.append((Cell(str(label)), *([text(run)] if several else []), *where, share))
+    places = ("method", *(["run"] if several else []))
+    return (*places, "inner steps", "highest (MiB)", "phase", "after this share of the operators"), lines
 
 
 def _frame(frame: pd.DataFrame) -> tuple[tuple[str, ...], list[tuple[Cell, ...]]]:

@@ -9,6 +9,7 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from harness.present.report.ink import HEX, Ink, ink_of
+from harness.present.style import Style
 
 WIDEST = 1.3  # of its own size: as far as a picture is enlarged
 REFERENCE = re.compile(r"url\(#([^)]+)\)")
@@ -19,10 +20,12 @@ GEOMETRY = ("d", "transform", "x", "y", "width", "height", "points")
 UNWANTED = ("metadata", "style", "title")
 
 
-def inline_svg(figure: Figure, name: str, title: str, description: str) -> tuple[Markup, set[Ink]]:
+def inline_svg(
+    figure: Figure, name: str, title: str, description: str, style: Style
+) -> tuple[Markup, set[Ink]]:
     """The `<svg>` element, and the colours that it names as `var(--...)`. `name` is unique on the page."""
     buffer = io.StringIO()
-    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
+    with style.applied(), mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
         figure.savefig(buffer, format="svg", metadata={"Date": None}, transparent=True)
     root = ElementTree.fromstring(buffer.getvalue())
     _without_namespaces(root)

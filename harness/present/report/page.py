@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from markupsafe import Markup
 
 from harness.analyze.loaded import LoadedRun
+from harness.present.plots import names_of
 from harness.present.report.blocks import Block, Caveats, Page, Prose, Section, Statements
 from harness.present.report.drawings import Drawing, drawings
 from harness.present.report.figures import figure_block
@@ -26,7 +27,7 @@ MEASURES = {
 
 def build_page(loaded: Sequence[LoadedRun]) -> Page:
     """Everything that the runs have to say, and in one sentence what they were not asked."""
-    runs = {run.name: run for run in loaded}
+    runs = dict(zip(names_of(loaded), loaded, strict=True))
     tracer = Tracer(runs)
     drawn = list(drawings(runs))
     inks: set[Ink] = set()
@@ -52,7 +53,7 @@ def _title(runs: Sequence[LoadedRun]) -> str:
 
 def _subtitle(runs: Sequence[LoadedRun]) -> str:
     if len(runs) > 1:
-        return f"{len(runs)} runs: {listed([run.name for run in runs])}"
+        return f"{len(runs)} runs: {listed(names_of(runs))}"
     run = runs[0]
     cells = run.rows.cell_id.nunique()
     return f"Run {run.manifest.get('run_id', run.name)}: {len(run.rows):,} rows of {cells:,} cells"
