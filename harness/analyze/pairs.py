@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+from scipy.special import stdtrit
 
 from harness.analyze.summary import LEVEL, POINT
 
@@ -54,6 +54,6 @@ def _estimate(ratios: pd.Series, blocks: pd.Series) -> dict[str, Any]:
     half = float("nan")
     if len(logs) >= BLOCKS_FOR_T:
         error = logs.std(ddof=1) / np.sqrt(len(logs))
-        half = float(stats.t.ppf((1 + LEVEL) / 2, len(logs) - 1) * error)
+        half = float(stdtrit(len(logs) - 1, (1 + LEVEL) / 2) * error)
     ratio, low, high = (float(np.exp(mean + shift)) for shift in (0.0, -half, half))
     return {"ratio": ratio, "low": low, "high": high, "blocks": len(logs), "pairs": len(ratios)}
