@@ -48,11 +48,12 @@ def unlike(runs: Sequence[LoadedRun]) -> list[Finding]:
     They rest on the runs' manifests and environments, not on rows.
     """
     base, *others = sides_of(runs)
-    found = [sentence for other in others for sentence in _unlike(base, other)]
+    found = [sentence for other in others for sentence in unlike_sides(base, other)]
     return [Finding(sentence=sentence, evidence=()) for sentence in found]
 
 
-def _unlike(base: Side, other: Side) -> Iterator[str]:
+def unlike_sides(base: Side, other: Side) -> Iterator[str]:
+    """The same of two runs of a comparison, in the words of their letters."""
     if base.is_same_run(other):
         return
     if refusal := hardware_refusal(base, other):
