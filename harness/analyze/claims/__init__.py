@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from harness.analyze.claims.claim import NOT_MEASURED, NOT_REPRODUCED, REPRODUCED, Claim, Stated, judged
 from harness.analyze.claims.cost import MEMORY_FACTOR, NO_DEARER
 from harness.analyze.claims.figure2 import ERRORS, MEMORY, TIME
+from harness.analyze.claims.gains import GAINS
 from harness.analyze.claims.solution import MEMORY_LIMIT, PATH, VANISHING
 from harness.analyze.claims.table1 import (
     COMPUTE_ACCELERATED,
@@ -18,7 +19,7 @@ from harness.analyze.loaded import LoadedRun
 __all__ = ["NOT_MEASURED", "NOT_REPRODUCED", "REPRODUCED", "STATED", "Claim", "Stated", "claims"]
 
 STATED: tuple[Stated, ...] = (
-    *(PATH, VANISHING, MEMORY_LIMIT, MEMORY_FACTOR, NO_DEARER),
+    *(PATH, VANISHING, MEMORY_LIMIT, MEMORY_FACTOR, NO_DEARER, GAINS),
     *(ERRORS, MEMORY, TIME),
     *(COMPUTE_PLAIN, COMPUTE_ACCELERATED, ERROR_UNROLLED, ERROR_TRUNCATED, ERROR_IMPLICIT),
 )

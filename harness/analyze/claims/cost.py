@@ -21,8 +21,8 @@ forward and backward pass, twice what a gradient keeps, and a derivative of each
 
 
 def memory_of_one_gradient(run: LoadedRun) -> Iterator[Outcome]:
-    """First-order MAML at its fewest inner steps holds one gradient at a time, of the support set or of the query
-    set: the larger is that of the inner loop where there are no more queries than shots."""
+    """First-order MAML at its fewest inner steps holds one gradient at a time, of the support or the query set:
+    the larger is that of the inner loop where there are no more queries than shots."""
     for workload, curves in curves_of(run.memory.dropna(subset="peak_bytes"), (*IMAML, FIRST_ORDER)):
         gradients = [curve for curve in curves.values() if (curve.method == FIRST_ORDER).all()]
         implicit = {label: curve for label, curve in curves.items() if (curve.method != FIRST_ORDER).all()}
@@ -32,7 +32,7 @@ def memory_of_one_gradient(run: LoadedRun) -> Iterator[Outcome]:
         if not gradients:
             words = "what one gradient takes is not known without fomaml"
         elif settings.get("queries", 0) > settings.get("shots", np.inf):
-            words = "with more queries than shots, fomaml's peak is that of the query gradient, not of an inner one"
+            words = "with more queries than shots, fomaml's peak is the query gradient's, not an inner one's"
         else:
             yield _factors(workload, implicit, gradients[0].iloc[0])
             continue
@@ -79,9 +79,11 @@ def no_slower(run: LoadedRun) -> Iterator[Outcome]:
 
 def _no_slower(workload: str, ratios: pd.DataFrame) -> Outcome:
     reference = str(ratios.reference.iloc[0])
-    conditions, said, evidence = [], [], []
-    for (method, label), curve in ratios.groupby(["method", "method_label"], sort=True):
-        last = curve.iloc[-1]
+    conditions: list[bool | None] = []
+    said: list[str] = []
+    evidence: list[Evidence] = []
+    for (method, name), curve in ratios.groupby(["method", "method_label"], sort=True):
+        label, last = str(name), curve.iloc[-1]
         if method != IMAML_GD:
             if len(said):
                 said.append(f"{label}'s inner steps are Newton steps and not judged ({in_words(last)})")

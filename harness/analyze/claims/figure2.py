@@ -4,6 +4,7 @@ What the curves should look like is put as expected, for of the figure itself we
 """
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -80,14 +81,14 @@ def _errors_approach(
     evidence = (Evidence(measure="gradient", workload=workload, methods=labels, metrics=(ERROR,)),)
     if len(ratios) < POINTS:
         words = (
-            f"{maml} and {best} share {len(ratios)} numbers of inner steps at which the linear solver's error does "
-            f"not decide; it takes {POINTS}"
+            f"{maml} and {best} share {len(ratios)} numbers of inner steps at which the linear solver's error "
+            f"does not decide; it takes {POINTS}"
         )
         return Outcome(verdict=NOT_MEASURED, words=words, workload=workload, evidence=evidence)
     approach = all(last <= APPROACHED * first for first, last in ends.values())
     nearer = bool((ratios["min"] > 1).all())
     finals = [float(curve.iloc[-1][ERROR]) for curve in implicit.values()]
-    falls = all(b <= a for a, b in zip(finals, finals[1:], strict=False)) if len(finals) > 1 else True
+    falls = all(more <= max(fewer, LEAST_ERROR) for fewer, more in pairwise(finals))
     from_to = [
         f"{label} from {error_in_words(first)} to {error_in_words(last)}"
         for label, (first, last) in ends.items()
@@ -112,7 +113,7 @@ def _errors_approach(
 
 
 def _paired_errors(rows: pd.DataFrame, workload: str, above: str, below: str) -> pd.DataFrame:
-    """The least and the largest ratio of two methods' errors over seeds, by inner steps; on the same tasks."""
+    """The least and largest ratio of two methods' errors over seeds, on the same tasks, by inner steps."""
     errors = rows[(rows.workload == workload) & (rows.metric == ERROR) & (rows.status == "ok")]
     keys = ["inner_steps", "seed"]
     first, second = (
@@ -123,7 +124,7 @@ def _paired_errors(rows: pd.DataFrame, workload: str, above: str, below: str) ->
 
 
 def _overtaken_at(implicit: pd.DataFrame, unrolled: pd.DataFrame) -> int | None:
-    """The fewest inner steps from which on the unrolled one stays nearer; None where it does not in the end."""
+    """The fewest inner steps from which on the unrolled one stays nearer; None where it is not in the end."""
     both = implicit.merge(unrolled, on="inner_steps", suffixes=("", "_unrolled"))
     nearer = (both[f"{ERROR}_unrolled"] < both[ERROR])[::-1].cummin()[::-1]
     return int(both.inner_steps[nearer].iloc[0]) if nearer.any() else None
@@ -221,8 +222,8 @@ def _time_crosses(
     words = (
         f"first-order MAML takes {to_maml} times the time of {maml} and "
         f"{_span(against_implicit.ratio.min(), against_implicit.ratio.max())} times that of "
-        f"{against_implicit.reference.iloc[0]}; {label} takes {in_words(first)} and {in_words(last)} inner steps "
-        f"that of {maml}"
+        f"{against_implicit.reference.iloc[0]}; {label} takes {in_words(first)} and {in_words(last)} inner "
+        f"steps that of {maml}"
     )
     if (from_steps := _faster_from(implicit)) is not None:
         words += f", and less from {from_steps} on"

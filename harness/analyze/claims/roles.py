@@ -1,7 +1,7 @@
-"""The methods that the paper speaks of, as this harness names them, and how a test picks among their variants.
+"""The methods that the paper speaks of, as this harness names them, and what tells their variants apart.
 
-Only these are judged: peers in other libraries and the public code's `imaml@authors` are other implementations,
-whose faults would not be the paper's.
+Only these are judged: peers in other libraries and the public code's `imaml@authors` are other
+implementations, whose faults would not be the paper's.
 """
 
 import json
@@ -18,7 +18,7 @@ IMAML = (IMAML_GD, "imaml-hf")
 GRADIENT_DESCENT = "gradient-descent"
 ACCELERATED = "accelerated"
 
-MANY = 16  # inner steps: the fewest that the paper's own gradient descent takes on Omniglot (its 20-way takes 25)
+MANY = 16  # inner steps: what the paper's gradient descent takes on Omniglot's 5-way tasks; on 20-way 25
 STRETCH = 4  # what is said to stay as it is must have done so over this factor of inner steps at least
 
 

@@ -1,4 +1,4 @@
-"""The abstract's claims 1 and 2: only the inner problem's solution counts, and many inner steps do no harm."""
+"""The abstract's claims 1 and 2: the inner problem's solution alone counts, many inner steps do no harm."""
 
 from collections.abc import Iterator
 
@@ -60,7 +60,8 @@ def _paths_agree(workload: str, paths: dict[str, pd.DataFrame]) -> Outcome:
     )
     if len(worst) < 2:
         only = f"only {listed(list(worst))}" if worst else "no inner optimiser"
-        words = f"{only} of {listed(list(paths))} solved the inner problem to {error_in_words(SOLVED, 1)}; two must"
+        tried = f"{only} of {listed(list(paths))}" if len(paths) > 1 else only
+        words = f"{tried} solved the inner problem to {error_in_words(SOLVED, 1)}; two must"
         return Outcome(verdict=NOT_MEASURED, words=words, workload=workload, evidence=evidence)
     errors = listed([f"{name} {error_in_words(error)}" for name, error in worst.items()])
     words = f"where the inner problem is solved, the largest error is {errors}"

@@ -1,6 +1,7 @@
-"""The orders of Table 1: compute in the condition number, memory in the inner steps, and what error is left."""
+"""The orders of Table 1: compute in the condition number, memory in inner steps, and what error is left."""
 
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -94,14 +95,14 @@ def unrolled_error_is_nothing(run: LoadedRun) -> Iterator[Outcome]:
 
 
 def implicit_error_is_delta(run: LoadedRun) -> Iterator[Outcome]:
-    """The least-squares slope of log(error) against log(inner residual), above what the linear solver leaves."""
+    """The slope of log(error) against log(inner residual), above what the linear solver leaves."""
     for workload, curves in curves_of(run.gradient.dropna(subset="rel_error_implicit"), IMAML):
         fits = {label: fit for label, curve in curves.items() if (fit := _power_of_delta(curve)) is not None}
         labels = tuple(fits or curves)
         metrics = ("rel_error_implicit", "inner_residual", "solver_residual")
         evidence = (Evidence(measure="gradient", workload=workload, methods=labels, metrics=metrics),)
         if not fits:
-            words = f"the inner residual falls by less than {DECADES:.0f} decades before the solver's error decides"
+            words = f"the inner residual falls by less than {DECADES:.0f} decades before the linear solver decides"
             yield Outcome(verdict=NOT_MEASURED, words=words, workload=workload, evidence=evidence)
             continue
         said = [
@@ -159,16 +160,16 @@ def truncated_error_is_eps(run: LoadedRun) -> Iterator[Outcome]:
         shown = [f"{error_in_words(left[kept][1])} with the last {kept}" for kept in sorted(left)]
         words = f"of {steps} inner steps, an error of {listed(shown)} differentiated"
         holds = errors[0] > ROUNDING and all(
-            b < a or b <= ROUNDING for a, b in zip(errors, errors[1:], strict=False)
+            more < fewer or more <= ROUNDING for fewer, more in pairwise(errors)
         )
         yield Outcome(verdict=verdict_of([holds]), words=words, workload=workload, evidence=evidence)
 
 
 ORDER_TEST = (
-    "Over condition numbers of the inner problem at least a factor of 16 apart, three or more, the exponent of the "
-    "condition number in the work to the smallest error reached at all of them (gradients and Hessian products) is {} "
-    "within log 2 / log span: what a factor of 2 in the work over that span makes, and less than half of the distance "
-    "to the other order."
+    "Over three or more condition numbers of the inner problem, at least a factor of 16 apart, the exponent of "
+    "the condition number in the work (gradients and Hessian products) to the smallest error reached at all of "
+    "them is {} within log 2 / log span: what a factor of 2 in the work over that span makes, and at most half "
+    "of the distance to the other order."
 )
 
 COMPUTE_PLAIN = Stated(
