@@ -21,8 +21,8 @@ forward and backward pass, twice what a gradient keeps, and a derivative of each
 
 
 def memory_of_one_gradient(run: LoadedRun) -> Iterator[Outcome]:
-    """First-order MAML at its fewest inner steps holds one gradient at a time, of the support or the query set:
-    the larger is that of the inner loop where there are no more queries than shots."""
+    """First-order MAML at its fewest inner steps holds one gradient at a time, of the support or query set: the
+    larger is that of the inner loop where there are no more queries than shots."""
     for workload, curves in curves_of(run.memory.dropna(subset="peak_bytes"), (*IMAML, FIRST_ORDER)):
         gradients = [curve for curve in curves.values() if (curve.method == FIRST_ORDER).all()]
         implicit = {label: curve for label, curve in curves.items() if (curve.method != FIRST_ORDER).all()}
@@ -94,7 +94,7 @@ def _no_slower(workload: str, ratios: pd.DataFrame) -> Outcome:
         first = curve.iloc[0]
         conditions.append(at_most_one(last))
         beginning = f", {in_words(first)}" if first.inner_steps < last.inner_steps else ""
-        said.append(f"{label} takes {in_words(last)} the time of {reference}{beginning}")
+        said.append(f"time of {label} over {reference}'s: {in_words(last)} inner steps{beginning}")
         if conditions[-1] is None:
             said[-1] += f": too weak to call, {more_blocks(last)}"
         steps = tuple(sorted({int(first.inner_steps), int(last.inner_steps)}))
@@ -170,7 +170,7 @@ def at_most_one(point: pd.Series) -> bool | None:
 
 
 def in_words(point: pd.Series) -> str:
-    """`0.45 (0.42 to 0.49) times at 16 inner steps`"""
+    """`0.45 (0.42 to 0.49) times at 16`"""
     interval = f" ({point.low:.2f} to {point.high:.2f})" if np.isfinite(point.low) else ""
     return f"{point.ratio:.2f}{interval} times at {point.inner_steps}"
 

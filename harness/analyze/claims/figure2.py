@@ -81,8 +81,8 @@ def _errors_approach(
     evidence = (Evidence(measure="gradient", workload=workload, methods=labels, metrics=(ERROR,)),)
     if len(ratios) < POINTS:
         words = (
-            f"{maml} and {best} share {len(ratios)} numbers of inner steps at which the linear solver's error "
-            f"does not decide; it takes {POINTS}"
+            f"{maml} and {best} share {len(ratios)} numbers of inner steps at which the linear solver's "
+            f"error does not decide; it takes {POINTS}"
         )
         return Outcome(verdict=NOT_MEASURED, words=words, workload=workload, evidence=evidence)
     approach = all(last <= APPROACHED * first for first, last in ends.values())
@@ -246,7 +246,7 @@ def _faster_from(ratios: pd.DataFrame) -> int | None:
 
 
 ERRORS = Stated(
-    name="Figure 2 (a)",
+    name="error against inner steps",
     source="Figure 2 (a)",
     statement="The error of the meta-gradient against inner gradient steps, on a synthetic problem whose "
     "exact meta-gradient can be computed.",
@@ -261,7 +261,7 @@ ERRORS = Stated(
 )
 
 MEMORY = Stated(
-    name="Figure 2 (b)",
+    name="memory against inner steps",
     source="Figure 2 (b)",
     statement="Peak memory against inner steps. By Table 1, MAML's grows with them and iMAML's does not.",
     test="MAML's peak lies on a straight line, within 2% of its rise, and iMAML's stays the same within "
@@ -274,7 +274,7 @@ MEMORY = Stated(
 )
 
 TIME = Stated(
-    name="Figure 2 (c)",
+    name="time against inner steps",
     source="Figure 2 (c)",
     statement="The time of a meta-step against inner steps.",
     test="Expected (of the figure we have no values): first-order MAML is faster than MAML and imaml-gd at "

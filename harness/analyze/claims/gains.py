@@ -6,6 +6,7 @@ from harness.analyze.claims.claim import NOT_MEASURED, NOT_REPRODUCED, REPRODUCE
 from harness.analyze.claims.roles import IMAML, MAML, listed
 from harness.analyze.difference import Difference
 from harness.analyze.differences import accuracy_differences
+from harness.analyze.intervals import SEEDS_FOR_T
 from harness.analyze.loaded import LoadedRun
 
 LEAST_GAIN = 0.002
@@ -30,7 +31,7 @@ def accuracy_gains(run: LoadedRun) -> Iterator[Outcome]:
 
 
 def _gains(run: LoadedRun, workload: str, differences: list[Difference]) -> Outcome:
-    words = "; ".join(difference.sentence for difference in differences)
+    words = "; ".join(_in_words(difference) for difference in differences)
     doubtful = [difference.first for difference in differences if _is_flagged(run, workload, difference)]
     if doubtful:
         words += f". Flags doubt the meta-gradients of {listed(doubtful)}: see `innerloop show`"
@@ -40,8 +41,26 @@ def _gains(run: LoadedRun, workload: str, differences: list[Difference]) -> Outc
         verdict = NOT_REPRODUCED
     else:
         verdict = NOT_MEASURED
+        words += f". {_what_is_missing(differences)}"
     evidence = tuple(dict.fromkeys(each for difference in differences for each in difference.evidence))
     return Outcome(verdict=verdict, words=words, workload=workload, evidence=evidence)
+
+
+def _in_words(difference: Difference) -> str:
+    p = f"p = {difference.p_holm:.2g} by Holm among {difference.family}"
+    return (
+        f"{difference.first} {difference.difference_in_words} against {difference.second} "
+        f"({difference.interval_in_words}, {p}; at {difference.first_steps} and {difference.second_steps} "
+        "inner steps, as validation chose)"
+    )
+
+
+def _what_is_missing(differences: list[Difference]) -> str:
+    """Why this is too weak to call, and what would do."""
+    if few := [difference.seeds for difference in differences if difference.interval != "seeds"]:
+        return f"Too weak to call: between methods it takes {SEEDS_FOR_T} seeds, here are {min(few)}"
+    needs = [d.needed_in_words for d in differences if d.needed_in_words]
+    return f"Too weak to call: {listed(list(dict.fromkeys(needs)))}"
 
 
 def _gains_nothing(difference: Difference) -> bool:

@@ -102,7 +102,9 @@ def implicit_error_is_delta(run: LoadedRun) -> Iterator[Outcome]:
         metrics = ("rel_error_implicit", "inner_residual", "solver_residual")
         evidence = (Evidence(measure="gradient", workload=workload, methods=labels, metrics=metrics),)
         if not fits:
-            words = f"the inner residual falls by less than {DECADES:.0f} decades before the linear solver decides"
+            words = (
+                f"the inner residual does not fall by {DECADES:.0f} decades before the linear solver decides"
+            )
             yield Outcome(verdict=NOT_MEASURED, words=words, workload=workload, evidence=evidence)
             continue
         said = [
@@ -166,10 +168,10 @@ def truncated_error_is_eps(run: LoadedRun) -> Iterator[Outcome]:
 
 
 ORDER_TEST = (
-    "Over three or more condition numbers of the inner problem, at least a factor of 16 apart, the exponent of "
-    "the condition number in the work (gradients and Hessian products) to the smallest error reached at all of "
-    "them is {} within log 2 / log span: what a factor of 2 in the work over that span makes, and at most half "
-    "of the distance to the other order."
+    "Over three or more condition numbers of the inner problem, at least a factor of 16 apart, the exponent "
+    "of the condition number in the work (gradients and Hessian products) to the smallest error reached at all "
+    "of them is {} within log 2 / log span: what a factor of 2 in the work over that span makes, and at most "
+    "half of the distance to the other order."
 )
 
 COMPUTE_PLAIN = Stated(
