@@ -107,7 +107,12 @@ def orders(frame: pd.DataFrame, errors: Sequence[float] = TARGETS) -> list[Order
     [1/condition, 1]. The work is `crossing`, for the grid of inner steps would blur the slope. Only where it
     is known over the `SPAN`.
     """
-    reached = work_to_reach(frame, errors).dropna(subset="crossing")
+    return orders_in(gradient_summary(frame), frame, errors)
+
+
+def orders_in(gradient: pd.DataFrame, frame: pd.DataFrame, errors: Sequence[float] = TARGETS) -> list[Order]:
+    """`orders` from a `gradient_summary`; the rows say what lambda each method ran with."""
+    reached = work_in(gradient, errors).dropna(subset="crossing")
     conditioned = _conditioned(frame, reached)
     found = []
     keys = ["rest", "method", "method_label", "target", "error"]
