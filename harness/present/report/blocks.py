@@ -103,6 +103,14 @@ class Figure:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Commands:
+    """What each command line is for, and the line."""
+
+    kind: ClassVar[str] = "commands"
+    commands: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Section:
     """With subsections, whose headings are a level deeper."""
 
@@ -112,7 +120,7 @@ class Section:
     parts: tuple["Section", ...] = ()
 
 
-Block = Prose | Caveats | Statements | Table | Figure
+Block = Prose | Caveats | Statements | Table | Figure | Commands
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,9 +1,12 @@
 """Where runs were made, what their instruments were held against, and what is unlike between runs."""
 
+import shlex
 from collections.abc import Sequence
 from typing import Any
 
 from harness.analyze.loaded import LoadedRun
+from harness.analyze.unlike import unlike
+from harness.errors import UsageError
 from harness.present.report.blocks import Cell, Table
 from harness.present.report.cells import count, number, numeric_columns, text
 from harness.present.words import listed
@@ -96,6 +99,17 @@ def selfcheck_sentences(runs: dict[str, LoadedRun]) -> list[str]:
         times = ", ".join(_time(found) for found in loaded.selfchecks)
         said.append(f"{words}; at {times}.")
     return said
+
+
+def unlike_sentences(runs: dict[str, LoadedRun]) -> list[str]:
+    """In what the runs differ from the first, and the command that holds their numbers against each other."""
+    try:
+        said = [finding.sentence for finding in unlike(list(runs.values()))]
+    except UsageError as refusal:  # more runs than can be compared
+        return [str(refusal)]
+    folders = " ".join(shlex.quote(str(run.path)) for run in runs.values())
+    alike = [] if said else ["The runs are alike in machine, versions and protocol as far as they were kept."]
+    return [*said, *alike, f"`innerloop compare {folders}` holds their numbers against each other."]
 
 
 def _time(found: dict[str, Any]) -> str:

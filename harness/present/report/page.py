@@ -4,14 +4,23 @@ from collections.abc import Sequence
 
 from markupsafe import Markup
 
+from harness.analyze.difference import Difference
 from harness.analyze.loaded import LoadedRun
 from harness.present.plots import names_of
 from harness.present.report.blocks import Block, Caveats, Page, Prose, Section, Statements
+from harness.present.report.choice import pareto_tables
+from harness.present.report.comparisons import difference_findings, difference_table, differences_of
 from harness.present.report.drawings import Drawing, drawings
 from harness.present.report.figures import figure_block
 from harness.present.report.findings import findings_of_pictures
 from harness.present.report.ink import Ink, style_sheet
-from harness.present.report.machines import environment_table, selfcheck_sentences, selfcheck_table
+from harness.present.report.machines import (
+    environment_table,
+    selfcheck_sentences,
+    selfcheck_table,
+    unlike_sentences,
+)
+from harness.present.report.paper import claims_section
 from harness.present.report.protocol import methods_table, protocol_table
 from harness.present.report.sources import Tracer
 from harness.present.report.trouble import caveats_of, failure_table, flag_table
@@ -31,9 +40,12 @@ def build_page(loaded: Sequence[LoadedRun]) -> Page:
     tracer = Tracer(runs)
     drawn = list(drawings(runs))
     inks: set[Ink] = set()
+    differences = differences_of(runs)
     sections = (
-        _findings(runs, drawn, tracer),
+        _findings(runs, drawn, differences, tracer),
         _curves(runs, drawn, tracer, inks),
+        _comparisons(runs, differences),
+        claims_section(runs, tracer),
         _trouble(runs),
         _protocol(runs),
         _environment(runs),
@@ -59,8 +71,16 @@ def _subtitle(runs: Sequence[LoadedRun]) -> str:
     return f"Run {run.manifest.get('run_id', run.name)}: {len(run.rows):,} rows of {cells:,} cells"
 
 
-def _findings(runs: dict[str, LoadedRun], drawn: list[Drawing], tracer: Tracer) -> Section:
-    items = tuple(findings_of_pictures(drawn, tracer))
+def _findings(
+    runs: dict[str, LoadedRun],
+    drawn: list[Drawing],
+    differences: dict[str, list[Difference]],
+    tracer: Tracer,
+) -> Section:
+    items = (
+        *findings_of_pictures(drawn, tracer),
+        *difference_findings(differences, tracer, several=len(runs) > 1),
+    )
     blocks: list[Block] = (
         [Statements(items=items)] if items else [Prose(sentences=("Nothing was measured.",))]
     )
@@ -91,6 +111,24 @@ def _not_measured(measure: str, runs: dict[str, LoadedRun]) -> str:
     return f"Not measured in {whose}; `innerloop run {suites[measure]}` does."
 
 
+def _comparisons(runs: dict[str, LoadedRun], differences: dict[str, list[Difference]]) -> Section:
+    table = difference_table(differences)
+    none = "No two methods were tested on one workload; `innerloop run quick` trains and tests five."
+    choices = tuple(pareto_tables(runs))
+    nothing = "No point has two of accuracy, gradient error, peak memory and time, a quality among them."
+    parts = (
+        Section(
+            id="differences",
+            title="Differences of accuracy",
+            blocks=(table,) if table.lines else (Prose(sentences=(none,)),),
+        ),
+        Section(
+            id="pareto", title="What is worth choosing", blocks=choices or (Prose(sentences=(nothing,)),)
+        ),
+    )
+    return Section(id="comparisons", title="Comparisons", parts=parts)
+
+
 def _trouble(runs: dict[str, LoadedRun]) -> Section:
     tables = {"Nothing failed.": failure_table(runs), "Nothing was flagged.": flag_table(runs)}
     blocks: list[Block] = [
@@ -107,4 +145,6 @@ def _environment(runs: dict[str, LoadedRun]) -> Section:
     checks = selfcheck_table(runs)
     blocks: list[Block] = [environment_table(runs), Prose(sentences=tuple(selfcheck_sentences(runs)))]
     blocks += [checks] if checks.lines else []
+    if len(runs) > 1:
+        blocks[:0] = [Prose(sentences=tuple(unlike_sentences(runs)))]
     return Section(id="environment", title="Environment and instruments", blocks=tuple(blocks))

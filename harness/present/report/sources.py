@@ -24,10 +24,6 @@ class Source:
         return self.cells[:IDS_SHOWN]
 
     @property
-    def count(self) -> int:
-        return len(self.cells)
-
-    @property
     def cut(self) -> int:
         """How many ids are not on the page."""
         return max(0, len(self.cells) - IDS_SHOWN)

@@ -5,7 +5,7 @@ import pandas as pd
 from harness.analyze.loaded import LoadedRun
 from harness.analyze.summary import failures
 from harness.present.caveats import flag_lines
-from harness.present.report.blocks import Cell, Table
+from harness.present.report.blocks import Table
 from harness.present.report.cells import count, numeric_columns, text
 from harness.present.words import listed
 
@@ -18,12 +18,12 @@ def failure_table(runs: dict[str, LoadedRun]) -> Table:
     for run, loaded in runs.items():
         for key, part in failures(loaded.rows).groupby(keys, sort=False):
             measure, workload, label, status, reason = map(str, key)
-            where = [text(workload), *([text(run)] if several else [])]
             steps = ", ".join(f"{int(step):,}" for step in sorted(part.inner_steps.unique()))
             rows = count(part["count"].sum())
-            lines.append((text(label), *where, text(measure), text(steps), text(status), rows, text(reason)))
-    places = ("workload", *(["run"] if several else []), "measure", "inner steps")
-    columns = ("method", *places, "status", "rows", "reason")
+            where = (*([text(run)] if several else []), text(measure), text(steps))
+            lines.append((text(label), *where, text(status), rows, text(reason), text(workload)))
+    places = (*(["run"] if several else []), "measure", "inner steps")
+    columns = ("method", *places, "status", "rows", "reason", "workload")
     return Table(
         caption="Failed and skipped points", columns=columns, lines=lines, numeric=numeric_columns(lines)
     )
@@ -34,18 +34,10 @@ def flag_table(runs: dict[str, LoadedRun]) -> Table:
     lines = []
     for run, loaded in runs.items():
         for line in flag_lines(loaded.rows).to_dict("records"):
-            names = ("methods", "workload", "measure", "inner steps", "seeds", "warning")
-            cells = [text(line[name]) for name in names]
-            lines.append((*cells[:2], *([Cell(run)] if several else []), *cells[2:]))
-    columns = (
-        "methods",
-        "workload",
-        *(["run"] if several else []),
-        "measure",
-        "inner steps",
-        "seeds",
-        "warning",
-    )
+            cells = [text(line[name]) for name in ("methods", "measure", "inner steps", "seeds", "warning")]
+            lines.append((*cells[:1], *([text(run)] if several else []), *cells[1:], text(line["workload"])))
+    places = (*(["run"] if several else []), "measure", "inner steps", "seeds")
+    columns = ("methods", *places, "warning", "workload")
     return Table(caption="Flags: read these numbers with care", columns=columns, lines=lines)
 
 
