@@ -18,10 +18,12 @@ LINES_SHOWN = 1000  # of one table: 100,000 rows stay under 10 MB, and the files
 
 @dataclass(frozen=True)
 class Cell:
-    """`key` is what a column is sorted by where the text would be sorted wrongly."""
+    """`key` is what a column is sorted by where the text would be sorted wrongly; `below` stands under the
+    text and is smaller, as an interval does."""
 
     text: str
     key: float | None = None
+    below: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

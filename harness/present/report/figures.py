@@ -130,7 +130,7 @@ def _grid(
     points = curves.points
     notes = []
     if points.low.notna().any() and measure in INTERVALS:
-        notes.append(f"In brackets: {INTERVALS[measure]}.")
+        notes.append(f"Small: {INTERVALS[measure]}.")
     if counted := COUNTED.get(measure):
         counts = drawing.points[counted][drawing.points[counted] > 0]
         if len(counts):
@@ -150,9 +150,9 @@ def _in_grid(point: dict[Any, Any]) -> Cell:
     if pd.isna(value):
         return text(point["status"])
     known = pd.notna(point["low"]) and pd.notna(point["high"])
-    interval = f" ({in_digits(point['low'])} to {in_digits(point['high'])})" if known else ""
+    interval = f"{in_digits(point['low'])} to {in_digits(point['high'])}" if known else ""
     marks = (PARTLY if point["failed"] else "") + (FLAGGED if point["flag"] else "")
-    return Cell(f"{in_digits(value)}{interval}{marks}", float(value))
+    return Cell(f"{in_digits(value)}{marks}", float(value), interval)
 
 
 def _points(

@@ -26,7 +26,10 @@ def inline_svg(
     """The `<svg>` element, and the colours that it names as `var(--...)`. `name` is unique on the page."""
     buffer = io.StringIO()
     with style.applied(), mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
-        figure.savefig(buffer, format="svg", metadata={"Date": None}, transparent=True)
+        # A legend may be wider than its figure: the picture is as large as what is in it.
+        figure.savefig(
+            buffer, format="svg", metadata={"Date": None}, transparent=True, bbox_inches="tight", pad_inches=0.04
+        )
     root = ElementTree.fromstring(buffer.getvalue())
     _without_namespaces(root)
     width = _points(root.attrib.pop("width"))

@@ -33,6 +33,8 @@ MEASURES = {
     "gradient": "Error of the meta-gradient",
 }
 
+MOST_FINDINGS = 14  # at the head of a report
+
 
 def build_page(loaded: Sequence[LoadedRun]) -> Page:
     """Everything that the runs have to say, and in one sentence what they were not asked."""
@@ -60,15 +62,16 @@ def build_page(loaded: Sequence[LoadedRun]) -> Page:
 
 def _title(runs: Sequence[LoadedRun]) -> str:
     titles = [str(run.manifest.get("title") or run.manifest.get("suite") or run.name) for run in runs]
-    return listed(list(dict.fromkeys(titles)))
+    return titles[0] if len(set(titles)) == 1 else listed(names_of(runs))
 
 
 def _subtitle(runs: Sequence[LoadedRun]) -> str:
+    rows = sum(len(run.rows) for run in runs)
     if len(runs) > 1:
-        return f"{len(runs)} runs: {listed(names_of(runs))}"
+        return f"{len(runs)} runs side by side: {listed(names_of(runs))}, {rows:,} rows"
     run = runs[0]
     cells = run.rows.cell_id.nunique()
-    return f"Run {run.manifest.get('run_id', run.name)}: {len(run.rows):,} rows of {cells:,} cells"
+    return f"Run {run.manifest.get('run_id', run.name)}: {rows:,} rows of {cells:,} cells"
 
 
 def _findings(
@@ -77,13 +80,17 @@ def _findings(
     differences: dict[str, list[Difference]],
     tracer: Tracer,
 ) -> Section:
+    several = len(runs) > 1
     items = (
-        *findings_of_pictures(drawn, tracer),
-        *difference_findings(differences, tracer, several=len(runs) > 1),
+        *findings_of_pictures(drawn, tracer, several),
+        *difference_findings(differences, tracer, several),
     )
-    blocks: list[Block] = (
-        [Statements(items=items)] if items else [Prose(sentences=("Nothing was measured.",))]
-    )
+    more = len(items) - MOST_FINDINGS
+    blocks: list[Block] = [Statements(items=items[:MOST_FINDINGS])] if items else []
+    if more > 0:
+        blocks.append(Prose(sentences=(f"{more} more sentences like these stand with what they are of.",)))
+    if not items:
+        blocks.append(Prose(sentences=("Nothing was measured.",)))
     if caveats := caveats_of(runs):
         blocks.append(Caveats(sentences=tuple(caveats)))
     return Section(id="findings", title="What was found", blocks=tuple(blocks))

@@ -6,7 +6,7 @@ for (const table of document.querySelectorAll("table")) {
   const value = (row, column) => {
     const cell = row.cells[column];
     const key = cell.dataset.key;
-    return key === undefined ? cell.textContent.trim() : Number(key);
+    return key === undefined ? cell.firstChild?.textContent.trim() ?? "" : Number(key);
   };
   const compare = (a, b) => {
     if (typeof a === "number" && typeof b === "number") return a - b;
