@@ -11,16 +11,18 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
+from harness.analyze.intervals import (
+    BOOTSTRAP_SEED,
+    LEVEL,
+    RESAMPLES,
+    SEEDS_FOR_T,
+    mean_over_seeds,
+    t_interval,
+)
 from harness.store import HEADLINES
 
 POINT = ["workload", "method", "method_label", "inner_steps"]
-LEVEL = 0.95
-# A t interval on two seeds is 12.7 standard errors wide on one degree of freedom: it says nothing.
-SEEDS_FOR_T = 3
-RESAMPLES = 2000  # the ends of a 95% percentile interval then move by about 1% of its width
-BOOTSTRAP_SEED = 20170309
 
 
 def accuracy_summary(frame: pd.DataFrame) -> pd.DataFrame:
@@ -147,8 +149,8 @@ class _Interval:
         self.count = len(means)
         self.seeds = self.tasks = float("nan")
         if self.count >= 2:
-            error = means.std(ddof=1) / np.sqrt(self.count)
-            self.seeds = float(stats.t.ppf((1 + LEVEL) / 2, self.count - 1) * error)
+            mean, spread, count = mean_over_seeds(means.to_numpy(float))
+            self.seeds = float(t_interval(mean, spread, count).high - mean)
         if self.count and len(task_halves) == self.count:  # independent tasks: variances of a mean add
             self.tasks = float(np.sqrt((task_halves**2).sum()) / self.count)
 
