@@ -65,19 +65,21 @@ def overview_figure(
     logs: Logs = BY_DATA,
     notes: tuple[str, ...] = (),
 ) -> tuple[Figure, tuple[Caption, ...]]:
-    """A picture of each measure in a row, a row a workload, one legend for all."""
+    """A picture of each measure in a row, a row a workload, one legend for all; of a single measure, the
+    workloads in a row."""
     every = pd.concat([s[["workload", "method", "method_label"]] for s in summaries.values()])
     every_look = every_look or looks_of(summaries)
     drawn = {
         (curves.workload, name): curves for name, s in summaries.items() for curves in curves_of(name, s)
     }
-    columns = style.columns(len(summaries))
+    workloads = list(dict.fromkeys(every.workload))
+    abreast = len(summaries) if len(summaries) > 1 else len(workloads)
+    columns = style.columns(abreast)
     places: list[tuple[str, str] | None] = []
-    for workload in dict.fromkeys(every.workload):
+    for workload in workloads:
         row = [(workload, name) if (workload, name) in drawn else None for name in summaries]
-        # On a narrow page the panels of a workload follow one another, and those it lacks leave no gap.
-        row = row if columns == len(summaries) else [place for place in row if place]
-        places += [*row, *[None] * (-len(row) % columns)]
+        # Where a page is too narrow for the row, what a workload lacks leaves no gap.
+        places += row if columns == len(summaries) else [place for place in row if place]
     shown = [place for place in places if place]
     captions = {place: caption_of(place[1], summaries[place[1]], drawn[place]) for place in shown}
     right = BESIDE[style.titles]

@@ -13,6 +13,8 @@ import seaborn as sns
 
 from harness.present.palette import INK
 
+FALLBACK = "DejaVu Serif"  # for what Times has no letters for, superscript digits among them
+
 
 @dataclass(frozen=True, kw_only=True)
 class Style:
@@ -59,7 +61,7 @@ class Style:
 
     def _settings(self) -> dict[str, Any]:
         return {
-            "font.family": self.family,
+            "font.family": [self.family, FALLBACK],
             "font.size": self.text,
             "axes.labelsize": self.text,
             "xtick.labelsize": self.ticks,

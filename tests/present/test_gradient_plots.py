@@ -254,6 +254,6 @@ def test_the_title_of_norms_names_no_step_at_which_not_every_curve_ends(tmp_path
 def test_the_title_says_what_an_error_costs(tmp_path: Path) -> None:
     cells = optimisers_run([2**i for i in range(11)])
     assert said("gradient-work", cells, tmp_path) == (
-        "An error of 1e-8 takes imaml-gd[optimiser=accelerated] 149 gradients and products, "
-        "imaml-gd[optimiser=adam] 1,045"
+        "An error of 1e-8 takes imaml-gd[optimiser=accelerated] at most 149 gradients and products, "
+        "imaml-gd[optimiser=adam] at most 1,045"
     )
