@@ -130,13 +130,14 @@ def _last_attempts(table: pa.Table, *, torn: bool) -> RowFile:
     rank = np.full(len(closings) + 1, len(last))  # of each closing line; of those that do not count, the last
     rank[[i for _, i in last.values()]] = np.arange(len(last))
     rank_of_line = rank[closed_by]
-    kept = np.flatnonzero((rank_of_line < len(last)) & ~is_closing)
-    kept = kept[np.argsort(rank_of_line[kept], kind="stable")]
-    rows, end_of_row = table.take(kept), closing.take(closed_by[kept])
+    kept = (rank_of_line < len(last)) & ~is_closing
+    rows, end_of_row = table.filter(pa.array(kept)), closing.take(closed_by[kept])
     own = pc.and_(
         pc.equal(rows["cell_id"], end_of_row["cell_done"]), pc.equal(rows["attempt"], end_of_row["attempt"])
     )
-    rows = rows.filter(own)
+    rows, rank_of_row = rows.filter(own), rank_of_line[kept][own.to_numpy()]
+    if (np.diff(rank_of_row) < 0).any():  # a cell that was measured again stays where it was first
+        rows = rows.take(np.argsort(rank_of_row, kind="stable"))
     unknown = {
         name: int((pc.is_valid(table[name]).to_numpy() & ~is_closing).sum())
         for name in table.column_names

@@ -63,9 +63,9 @@ def pareto_points(run: LoadedRun) -> pd.DataFrame:
     - `note`: where the measures of this point ran with different settings or meta-batches, or seeds failed.
     """
     points = _merged(run)
+    points = points.dropna(subset=[*AXES], how="all").reset_index(drop=True)
     known = points[[*AXES]].notna().to_numpy()
-    points["axes"] = [",".join(np.array([*AXES])[line]) for line in known]
-    points = points.loc[known.any(1)].reset_index(drop=True)
+    points["axes"] = [",".join(np.array(AXES)[line]) for line in known]
     for column in ("is_efficient", "may_be_efficient"):
         points[column] = pd.array([pd.NA] * len(points), dtype="boolean")
     for _, part in points.groupby("workload"):
@@ -119,17 +119,16 @@ def _costs(part: pd.DataFrame) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 def _merged(run: LoadedRun) -> pd.DataFrame:
     """The summaries side by side, under the names of `COLUMNS`."""
-    named = {
+    of_accuracy = {
         "mean": "accuracy",
         "low": "accuracy_low",
         "high": "accuracy_high",
         "interval_kind": "accuracy_interval",
+        "failed": "seeds_failed",
     }
-    named["failed"] = "seeds_failed"
-    accuracy = run.accuracy.rename(columns=named)
-    accuracy = accuracy[[*POINT, "metric", *named.values()]]
-    named = {"median": "step_seconds", "low": "step_seconds_low", "high": "step_seconds_high"}
-    time = run.time.rename(columns=named)[[*POINT, *named.values()]]
+    of_time = {"median": "step_seconds", "low": "step_seconds_low", "high": "step_seconds_high"}
+    accuracy = run.accuracy.rename(columns=of_accuracy)[[*POINT, "metric", *of_accuracy.values()]]
+    time = run.time.rename(columns=of_time)[[*POINT, *of_time.values()]]
     points = accuracy.merge(_gradient_errors(run.gradient), on=POINT, how="outer")
     for other in (run.memory[[*POINT, "peak_bytes"]], time):
         points = points.merge(other, on=POINT, how="outer")
