@@ -96,6 +96,23 @@ def test_seeds_that_were_lost_are_marked_and_explained() -> None:
     )
 
 
+def test_a_method_that_finished_nothing_is_named_and_takes_no_lines() -> None:
+    failed = {"measure": "accuracy", "metric": "accuracy", "method": "imaml@torchopt", "value": None}
+    cells = [
+        [row(**failed, settings={}, cell_id=f"x{seed}", seed=seed, status="skipped")] for seed in range(4)
+    ]
+    text = shown([*CALLED, *cells])
+    assert "No seed finished both maml and: imaml@torchopt." in words(text)
+    assert text.count("imaml@torchopt") == 1
+
+
+def test_without_common_steps_or_validation_it_is_said_that_nothing_was_compared() -> None:
+    cells = [*accuracy_cell("maml", 8), *accuracy_cell("imaml-hf", 2)]
+    text = words(shown([[r for r in cells if not r.metric.startswith("validation")]]))
+    assert "Nothing to compare." in text
+    assert "No inner steps in common with maml: imaml-hf." in text
+
+
 def test_of_losses_it_is_said_which_way_is_better() -> None:
     cells = [accuracy_cell(m, 4, s, metric="loss") for m in ("maml", "reptile") for s in range(3)]
     assert "Of losses the lower is better" in words(shown(cells))
