@@ -1,4 +1,4 @@
-"""A headless Chromium, for what only a browser can say of a page. Without one the tests here skip, and say why."""
+"""A headless Chromium, for what only a browser can say of a page; without one the tests skip and say why."""
 
 import os
 import shutil

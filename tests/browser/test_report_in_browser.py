@@ -30,10 +30,9 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """All measures, failures, flags, long words, and a second run beside it."""
     folder = tmp_path_factory.mktemp("report")
     cells = [*whole_run(seeds=3), *meta_gradient_run()]
-    cells.append([row(method=LONG, cell_id=f"long-{steps}", inner_steps=steps) for steps in (1,)])
-    cells.append(
-        [row(metric="flag", cell_id="flag", inner_steps=4, value=None, unit="", detail="busy " * 40)]
-    )
+    cells.append([row(method=LONG, cell_id="long", inner_steps=1)])
+    flag = {"metric": "flag", "value": None, "unit": "", "detail": "a busy machine " * 20}
+    cells.append([row(cell_id="flag", inner_steps=4, **flag)])
     first = write_run(folder / "first", cells, command="innerloop run quick", memory_budget=400 * 2**20)
     for method in METHODS:
         write_trace(first, f"memory-{method}-8", trace_of(method, 8))

@@ -196,7 +196,7 @@ def test_several_runs_stand_side_by_side(tmp_path: Path, run: Path) -> None:
     cells = [memory_cell(method, steps) for method in METHODS for steps in (1, 2, 4)]
     second = write_run(tmp_path / "second", cells, command="innerloop run other", content={})
     page = page_of(run, second)
-    assert "2 runs: first and second" in page.text
+    assert "2 runs side by side: first and second, " in page.text
     assert "innerloop run other" in page.in_code
     assert f"innerloop plot {run} {second} --metric memory" in page.in_code
     assert "maml (second): 78.3 at 1 to 157 at 4" in page.text
@@ -245,7 +245,7 @@ def test_what_was_not_measured_has_its_place_and_the_command_that_would(tmp_path
 def test_a_run_without_any_row_is_still_a_page(tmp_path: Path) -> None:
     page = page_of(write_run(tmp_path / "run", [], unfinished=3))
     assert "Nothing was measured." in page.text
-    assert "3 of 3 cells have not finished." in page.text
+    assert "3 of 3 cells have not finished" in page.text
 
 
 def test_what_casts_doubt_stands_beside_the_findings(tmp_path: Path) -> None:
@@ -255,7 +255,7 @@ def test_what_casts_doubt_stands_beside_the_findings(tmp_path: Path) -> None:
     )
     page = page_of(write_run(tmp_path / "run", cells, unfinished=2))
     note = page.text.partition("Before you believe the numbers")[2].partition("Curves against")[0]
-    assert "2 of 5 cells have not finished." in note
+    assert "2 of 5 cells have not finished" in note
     assert "1 oom" in note
     assert "warn of 1 point;" in note
     assert "single seed" in note

@@ -28,7 +28,12 @@ def inline_svg(
     with style.applied(), mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
         # A legend may be wider than its figure: the picture is as large as what is in it.
         figure.savefig(
-            buffer, format="svg", metadata={"Date": None}, transparent=True, bbox_inches="tight", pad_inches=0.04
+            buffer,
+            format="svg",
+            metadata={"Date": None},
+            transparent=True,
+            bbox_inches="tight",
+            pad_inches=0.04,
         )
     root = ElementTree.fromstring(buffer.getvalue())
     _without_namespaces(root)
