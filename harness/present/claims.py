@@ -14,12 +14,12 @@ from harness.analyze.claims import NOT_MEASURED, NOT_REPRODUCED, REPRODUCED, Cla
 from harness.present.grid import bare_table
 
 PAPER = '"Meta-Learning with Implicit Gradients", arXiv 1909.04630'
-STYLES = {REPRODUCED: "green", NOT_REPRODUCED: "red", NOT_MEASURED: "dim"}
+STYLES: dict[str, str] = {REPRODUCED: "green", NOT_REPRODUCED: "red", NOT_MEASURED: "dim"}
 CONTRADICTED = "contradicting"
 RULES = (
-    "A verdict holds for the rows that it rests on and the protocol that they were measured under. Each run and "
-    "workload that decides a claim is told; rows of different runs are never mixed; what is too weak to call is "
-    "not measured. Judged are maml, fomaml, imaml-gd and imaml-hf, and maml-truncated where it is named."
+    "A verdict holds for the rows that it rests on and the protocol that they were measured under. Each run "
+    "and workload that decides a claim is told; rows of different runs are never mixed; what is too weak to "
+    "call is not measured. Judged are maml, fomaml, imaml-gd, imaml-hf and maml-truncated."
 )
 
 

@@ -148,9 +148,9 @@ def differences(run: LoadedRun, evidence: Iterable[Evidence]) -> str:
 def verdict_of(conditions: Iterable[bool | None]) -> Verdict:
     """Of a test with several conditions, None being one that is too weak to call: one that fails decides."""
     conditions = list(conditions)
-    if any(condition is False for condition in conditions):
+    if any(condition is not None and not condition for condition in conditions):  # numpy's False is not False
         return NOT_REPRODUCED
-    return REPRODUCED if all(conditions) else NOT_MEASURED
+    return NOT_MEASURED if not conditions or None in conditions else REPRODUCED
 
 
 def curves_of(summary: pd.DataFrame, methods: Sequence[str]) -> Iterator[tuple[str, dict[str, pd.DataFrame]]]:

@@ -21,7 +21,7 @@ forward and backward pass, twice what a gradient keeps, and a derivative of each
 
 
 def memory_of_one_gradient(run: LoadedRun) -> Iterator[Outcome]:
-    """First-order MAML at its fewest inner steps holds one gradient at a time, of the support or query set: the
+    """First-order MAML at its fewest inner steps holds one gradient at a time, of support or query: the
     larger is that of the inner loop where there are no more queries than shots."""
     for workload, curves in curves_of(run.memory.dropna(subset="peak_bytes"), (*IMAML, FIRST_ORDER)):
         gradients = [curve for curve in curves.values() if (curve.method == FIRST_ORDER).all()]

@@ -85,7 +85,7 @@ def _errors_approach(
             f"error does not decide; it takes {POINTS}"
         )
         return Outcome(verdict=NOT_MEASURED, words=words, workload=workload, evidence=evidence)
-    approach = all(last <= APPROACHED * first for first, last in ends.values())
+    approach = [_approaches(curves[label]) for label in ends]
     nearer = bool((ratios["min"] > 1).all())
     finals = [float(curve.iloc[-1][ERROR]) for curve in implicit.values()]
     falls = all(more <= max(fewer, LEAST_ERROR) for fewer, more in pairwise(finals))
@@ -97,6 +97,8 @@ def _errors_approach(
         f"the error falls for {listed(from_to)}; up to {int(ratios.index.max())} inner steps MAML's is "
         f"{_span(ratios['min'].min(), ratios['max'].max())} times iMAML's"
     )
+    if None in approach:
+        words += "; too weak to call: an error has not fallen to a tenth yet, but still falls"
     if len(finals) > 1:
         after = [f"{label} {error_in_words(e)}" for label, e in zip(implicit, finals, strict=True)]
         words += f"; in the end there remain {listed(after)}"
@@ -108,8 +110,17 @@ def _errors_approach(
     if overtaken:
         words += f"; MAML is nearer than {listed(overtaken)} steps on"
     return Outcome(
-        verdict=verdict_of([approach, nearer, falls]), words=words, workload=workload, evidence=evidence
+        verdict=verdict_of([*approach, nearer, falls]), words=words, workload=workload, evidence=evidence
     )
+
+
+def _approaches(curve: pd.DataFrame) -> bool | None:
+    """Whether the error falls to a tenth; None where it is on its way at the most inner steps."""
+    first, last = curve.iloc[0], curve.iloc[-1]
+    if last[ERROR] <= APPROACHED * first[ERROR]:
+        return True
+    before = curve[curve.inner_steps * STRETCH <= last.inner_steps]
+    return None if before.empty or last[ERROR] < before.iloc[-1][ERROR] else False
 
 
 def _paired_errors(rows: pd.DataFrame, workload: str, above: str, below: str) -> pd.DataFrame:
