@@ -168,10 +168,10 @@ def truncated_error_is_eps(run: LoadedRun) -> Iterator[Outcome]:
 
 
 ORDER_TEST = (
-    "Over three or more condition numbers of the inner problem, at least a factor of 16 apart, the exponent "
-    "of the condition number in the work (gradients and Hessian products) to the smallest error reached at all "
-    "is {} within log 2 / log span: what a factor of 2 in the work makes over that span, and at most half of "
-    "the distance to the other order."
+    "Over three or more condition numbers of the inner problem, at least a factor of 16 apart, the "
+    "exponent of the condition number in the work (gradients and Hessian products) to the smallest error "
+    "reached at all of them is {} within log 2 / log span: what a factor of 2 in the work makes over that "
+    "span, and at most half of the distance to the other order."
 )
 
 COMPUTE_PLAIN = Stated(
