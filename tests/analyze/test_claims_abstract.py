@@ -137,7 +137,7 @@ def test_few_inner_steps_and_an_exact_one_that_is_not_known_say_nothing() -> Non
 def test_what_becomes_of_plain_maml_is_told_beside_it() -> None:
     plain = norms({1: 0.66, 16: 7.4e-24, 64: 1e-90}, "maml", lam=0.0)
     found = line(VANISH, [*norms({4: 1.0, 16: 1.0}), *plain])
-    assert found.sentence.endswith("that of maml, without lambda, goes from 0.66 at 1 to 7.4e-24 at 16")
+    assert found.sentence.endswith("that of MAML at lambda 0 goes from 0.66 at 1 to 7.4e-24 at 16")
     assert found.evidence[-1].methods == ("maml",)
 
 
@@ -303,7 +303,7 @@ def test_a_loss_of_all_variants_and_a_gain_too_small_to_name_refute_it() -> None
 def test_few_seeds_and_wide_intervals_are_too_weak_to_call() -> None:
     two = line(GAINS, scored({"imaml-gd": 0.1}, seeds=2))
     assert two.verdict == "not measured"
-    assert two.sentence.endswith("it takes 3 seeds, here are 2")
+    assert two.sentence.endswith("it takes 3 seeds, measured: 2")
     wide = line(GAINS, scored({"imaml-gd": 0.01}, seeds=3, spread=0.05))
     assert wide.verdict == "not measured"
     assert "Too weak to call: " in wide.sentence
@@ -319,5 +319,5 @@ def test_a_loss_of_regression_is_no_recognition_of_images() -> None:
 def test_flags_that_doubt_the_implicit_gradient_are_told() -> None:
     cells = scored({"imaml-gd": 0.1})
     flagged = [*cells, [Row(**vars(cells[-1][0]) | {"metric": "flag", "value": None, "detail": "unsolved"})]]
-    assert "Flags doubt the meta-gradients of imaml-gd" in line(GAINS, flagged).sentence
-    assert "Flags" not in line(GAINS, cells).sentence
+    assert line(GAINS, flagged).sentence.endswith("Flagged: imaml-gd, see `innerloop show`")
+    assert "Flagged" not in line(GAINS, cells).sentence
