@@ -107,13 +107,12 @@ def orders(frame: pd.DataFrame, errors: Sequence[float] = TARGETS) -> list[Order
     [1/condition, 1]. The work is `crossing`, for the grid of inner steps would blur the slope. Only where it
     is known over the `SPAN`.
     """
-    return orders_in(gradient_summary(frame), frame, errors)
+    return orders_in(work_to_reach(frame, errors), frame)
 
 
-def orders_in(gradient: pd.DataFrame, frame: pd.DataFrame, errors: Sequence[float] = TARGETS) -> list[Order]:
-    """`orders` from a `gradient_summary`; the rows say what lambda each method ran with."""
-    reached = work_in(gradient, errors).dropna(subset="crossing")
-    conditioned = _conditioned(frame, reached)
+def orders_in(reached: pd.DataFrame, frame: pd.DataFrame) -> list[Order]:
+    """`orders` from what `work_to_reach` made of the rows."""
+    conditioned = _conditioned(frame, reached.dropna(subset="crossing"))
     found = []
     keys = ["rest", "method", "method_label", "target", "error"]
     for (_, method, label, target, _), line in conditioned.groupby(keys, sort=False):

@@ -22,7 +22,7 @@ from harness.analyze.claims.roles import (
 from harness.analyze.finding import Evidence
 from harness.analyze.gradient import error_in_words
 from harness.analyze.loaded import LoadedRun
-from harness.analyze.work import Order, orders_in
+from harness.analyze.work import Order, orders_in, work_in
 
 FACTOR = 2.0  # in the work, over the span of condition numbers: a constant or a logarithm may well make it
 TELLS_APART = 0.25  # half of what lies between the orders kappa and sqrt(kappa)
@@ -42,7 +42,7 @@ def compute_order(optimiser: str, exponent: float) -> Callable[[LoadedRun], Iter
         if not with_it:
             return
         found: dict[str, list[Order]] = {}
-        for order in orders_in(run.gradient, run.rows):
+        for order in orders_in(work_in(run.gradient), run.rows):
             if order.method_label in with_it and order.target == "rel_error_implicit":
                 found.setdefault(order.method_label, []).append(order)
         if not found:
