@@ -1,9 +1,12 @@
 """Table 1's orders on rows that bear them out, rows that refute them and rows that do not say."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from claims import line, lines, loaded
 from rows import (
+    MIB,
     gradient_cell,
     imaml_point,
     inner_kappa,
@@ -11,11 +14,14 @@ from rows import (
     meta_gradient_run,
     optimisers_run,
     regression,
+    row,
 )
 
 from harness.store import Row
 
 PLAIN, ACCELERATED = "compute, gradient descent", "compute, accelerated"
+MEMORY = "memory"
+Peak = Callable[[int], float]
 UNROLLED, TRUNCATED, IMPLICIT = "error, MAML", "error, truncated MAML", "error, implicit MAML"
 GRID = [2**i for i in range(17)]
 
@@ -140,3 +146,32 @@ def test_what_the_solver_leaves_is_not_held_against_delta() -> None:
     told = lines(IMPLICIT, loaded(meta_gradient_run()))
     assert {each.verdict for each in told} == {"reproduced"}
     assert "cg_steps=2]" not in told[0].sentence
+
+
+@pytest.mark.parametrize(
+    ("maml", "imaml", "verdict"),
+    [
+        (lambda s: 40 + 26 * s, lambda s: 80.0, "reproduced"),
+        (lambda s: 40 + 26 * s**0.5, lambda s: 80.0, "not reproduced"),
+        (lambda s: 40 + 26 * s**2, lambda s: 80.0, "not reproduced"),
+        (lambda s: 80.0, lambda s: 80.0, "not reproduced"),
+        (lambda s: 40 + 26 * s, lambda s: 80 + s, "not reproduced"),
+    ],
+    ids=["linear and flat", "square root", "square", "both flat", "both grow"],
+)
+def test_the_orders_of_memory_are_told_apart(maml: Peak, imaml: Peak, verdict: str) -> None:
+    cells = [
+        [row(method=method, inner_steps=s, value=peak(s) * MIB)]
+        for method, peak in (("maml", maml), ("imaml-gd", imaml))
+        for s in (1, 2, 4, 8, 16, 32)
+    ]
+    assert line(MEMORY, cells).verdict == verdict
+
+
+def test_two_points_have_no_order() -> None:
+    cells = [
+        [row(method=method, inner_steps=s, value=peak * MIB)]
+        for method, growth in (("maml", 2.0), ("imaml-gd", 1.0))
+        for s, peak in ((1, 50.0), (8, 50.0 * growth))
+    ]
+    assert line(MEMORY, cells).verdict == "not measured"

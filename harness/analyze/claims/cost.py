@@ -5,65 +5,13 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
-from harness.analyze.claims.claim import NOT_MEASURED, Outcome, Stated, curves_of, verdict_of
-from harness.analyze.claims.roles import FIRST_ORDER, IMAML, IMAML_GD, MAML, MANY, lam_of, listed, settings_of
+from harness.analyze.claims.claim import NOT_MEASURED, Outcome, Stated, verdict_of
+from harness.analyze.claims.roles import IMAML, IMAML_GD, MAML, MANY, lam_of, settings_of
 from harness.analyze.finding import Evidence
 from harness.analyze.gradient import error_in_words
-from harness.analyze.growth import MIB
 from harness.analyze.loaded import LoadedRun
 from harness.analyze.pairs import paired_ratios
 from harness.analyze.work import work_in
-from harness.frame import split_workload
-
-SMALL_FACTOR = 4.0
-"""The paper names no number. A product with the Hessian that differentiates a gradient keeps that gradient's
-forward and backward pass, twice what a gradient keeps, and a derivative of each."""
-
-
-def memory_of_one_gradient(run: LoadedRun) -> Iterator[Outcome]:
-    """First-order MAML at its fewest inner steps holds one gradient at a time, of support or query: the
-    larger is that of the inner loop where there are no more queries than shots."""
-    for workload, curves in curves_of(run.memory.dropna(subset="peak_bytes"), (*IMAML, FIRST_ORDER)):
-        gradients = [curve for curve in curves.values() if (curve.method == FIRST_ORDER).all()]
-        implicit = {label: curve for label, curve in curves.items() if (curve.method != FIRST_ORDER).all()}
-        if not implicit:
-            continue
-        settings = split_workload(workload)[1]
-        if not gradients:
-            words = "what one gradient takes is not known without fomaml"
-        elif settings.get("queries", 0) > settings.get("shots", np.inf):
-            words = "with more queries than shots, fomaml's peak is the query gradient's, not an inner one's"
-        else:
-            yield _factors(workload, implicit, gradients[0].iloc[0])
-            continue
-        yield Outcome(verdict=NOT_MEASURED, words=words, workload=workload)
-
-
-def _factors(workload: str, implicit: dict[str, pd.DataFrame], gradient: pd.Series) -> Outcome:
-    held = (gradient.peak_bytes - gradient.baseline_bytes) / MIB
-    factors = {
-        label: ((curve.peak_bytes - curve.baseline_bytes) / MIB / held).max()
-        for label, curve in implicit.items()
-    }
-    label, steps = str(gradient.method_label), int(gradient.inner_steps)
-    evidence = (
-        Evidence(measure="memory", workload=workload, methods=(label,), metrics=PEAK, inner_steps=(steps,)),
-        Evidence(measure="memory", workload=workload, methods=tuple(implicit), metrics=PEAK),
-    )
-    if not held > 0 or any(np.isnan(factor) for factor in factors.values()):
-        words = "the memory beside parameters and outer state is not known"
-        return Outcome(verdict=NOT_MEASURED, words=words, workload=workload, evidence=evidence)
-    times = listed([f"{label} at most {factor:.2f} times" for label, factor in factors.items()])
-    counted = sorted({int(n) for curve in implicit.values() for n in curve.inner_steps})
-    words = (
-        f"beside parameters, outer state and batch, {times} the {held:.1f} MiB of one gradient ({label} at "
-        f"{steps}; inner steps {counted[0]} to {counted[-1]})"
-    )
-    verdict = verdict_of(factor <= SMALL_FACTOR for factor in factors.values())
-    return Outcome(verdict=verdict, words=words, workload=workload, evidence=evidence)
-
-
-PEAK = ("peak_bytes", "baseline_bytes")
 
 
 def no_dearer(run: LoadedRun) -> Iterator[Outcome]:
@@ -190,19 +138,6 @@ def more_blocks(point: pd.Series) -> str:
         f"the interval over {point.blocks} blocks holds 1: run more with --set time.blocks={3 * point.blocks}"
     )
 
-
-MEMORY_FACTOR = Stated(
-    name="memory of one gradient",
-    source="abstract, claim 3",
-    statement="Memory is, up to a small constant factor, no more than that of one inner-loop gradient.",
-    test="At no number of inner steps does iMAML's peak, less parameters, outer state and batch, exceed 4 "
-    "times that of first-order MAML at its fewest inner steps. That holds one gradient at a time: at its "
-    "peak an inner one, where there are no more queries than shots. (The paper names no factor. "
-    "Differentiating a gradient keeps its forward and its backward pass, and a derivative of each: 4.)",
-    needs="the peak memory of iMAML and of first-order MAML",
-    command="innerloop run memory-scaling",
-    judge=memory_of_one_gradient,
-)
 
 NO_DEARER = Stated(
     name="no more computation",

@@ -13,7 +13,6 @@ from harness.analyze.claims.cost import at_most_one, faster_from, in_words, rati
 from harness.analyze.claims.roles import (
     FIRST_ORDER,
     GRADIENT_DESCENT,
-    IMAML,
     IMAML_GD,
     MAML,
     STRETCH,
@@ -22,10 +21,8 @@ from harness.analyze.claims.roles import (
     optimiser_of,
     settings_of,
 )
-from harness.analyze.claims.solution import peaks_of
 from harness.analyze.finding import Evidence
 from harness.analyze.gradient import error_in_words
-from harness.analyze.growth import FLAT, Growth, memory_growth
 from harness.analyze.loaded import LoadedRun
 
 ERROR = "rel_error_implicit"
@@ -145,63 +142,6 @@ def _span(low: float, high: float) -> str:
     return first if first == last else f"{first} to {last}"
 
 
-def memory_is_linear_and_flat(run: LoadedRun) -> Iterator[Outcome]:
-    settings = settings_of(run.rows, "memory")
-    grown = memory_growth(run.memory)
-    for workload in dict.fromkeys(growth.workload for growth in grown):
-        here = [growth for growth in grown if growth.workload == workload]
-        unrolled = [growth for growth in here if growth.method == MAML]
-        implicit = [growth for growth in here if growth.method in IMAML]
-        if not unrolled or not implicit:
-            continue
-        shown = [*unrolled, *implicit]
-        conditions = [has_shape(growth, "linear") for growth in unrolled]
-        conditions += [has_shape(growth, "flat") for growth in implicit]
-        said = [growth.sentence for growth in shown]
-        over_cg = _over_cg_steps(run.memory, workload, settings)
-        if over_cg is None:
-            said.append("whether it is flat in CG steps was not measured")
-        else:
-            low, high, change, steps = over_cg
-            conditions.append(change <= FLAT)
-            said.append(f"from {low} to {high} CG steps {100 * change:+.1f} % at {steps} inner steps")
-        if None in conditions:
-            said.append(f"a shape takes {POINTS} points over a factor of {STRETCH}")
-        yield Outcome(
-            verdict=verdict_of(conditions),
-            words="; ".join(said),
-            workload=workload,
-            evidence=(peaks_of(workload, shown),),
-        )
-
-
-def has_shape(growth: Growth, shape: str) -> bool | None:
-    """Whether the curve of memory has it; None where too little was measured to see."""
-    if growth.shape == "unknown" or growth.first_step is None or growth.last_step is None:
-        return None
-    if growth.shape == shape and growth.last_step < STRETCH * growth.first_step:
-        return None
-    return growth.shape == shape
-
-
-def _over_cg_steps(
-    memory: pd.DataFrame, workload: str, settings: dict[tuple[str, str], dict]
-) -> tuple[int, int, float, int] | None:
-    """Fewest and most CG steps, the change of the peak between any of them, and at how many inner steps."""
-    peaks = memory[(memory.workload == workload) & (memory.method == IMAML_GD)].dropna(subset="peak_bytes")
-    cg = peaks.method_label.map(lambda label: settings[workload, label].get("cg_steps", 0))
-    for steps, point in peaks.groupby("inner_steps", sort=True):
-        numbers = cg[point.index]
-        if numbers.nunique() == cg.nunique() > 1:
-            found = (
-                int(numbers.min()),
-                int(numbers.max()),
-                point.peak_bytes.max() / point.peak_bytes.min() - 1,
-            )
-            return *found, int(str(steps))
-    return None
-
-
 def time_crosses(run: LoadedRun) -> Iterator[Outcome]:
     to_maml = ratios_to(run, MAML, (FIRST_ORDER, IMAML_GD))
     to_first_order = ratios_to(run, IMAML_GD, (FIRST_ORDER,))
@@ -263,19 +203,6 @@ ERRORS = Stated(
     "known",
     command="innerloop run meta-gradient",
     judge=errors_approach,
-)
-
-MEMORY = Stated(
-    name="memory against inner steps",
-    source="Figure 2 (b)",
-    statement="Peak memory against inner steps. By Table 1, MAML's grows with them and iMAML's does not.",
-    test="MAML's peak lies on a straight line, within 2% of its rise, and iMAML's stays the same within "
-    "1%, each over a factor of 4 in inner steps at least. Expected besides, where several numbers of CG "
-    "steps were measured (of the figure we have no values): within 1% also over those.",
-    needs="the peak memory of MAML and iMAML",
-    command="innerloop run memory-scaling -m maml -m 'imaml-gd[cg_steps=2]' -m 'imaml-gd[cg_steps=5]' -m "
-    "'imaml-gd[cg_steps=10]'",
-    judge=memory_is_linear_and_flat,
 )
 
 TIME = Stated(

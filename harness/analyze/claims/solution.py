@@ -19,7 +19,6 @@ from harness.analyze.claims.roles import (
 )
 from harness.analyze.finding import Evidence
 from harness.analyze.gradient import error_in_words
-from harness.analyze.growth import Growth, memory_growth
 from harness.analyze.loaded import LoadedRun
 
 SOLVED = 1e-8  # of the inner residual ||grad G|| and of the solver's relative residual
@@ -170,38 +169,6 @@ def _beside_maml(
     return replace(outcome, words=words, evidence=tuple(evidence))
 
 
-def memory_sets_no_limit(run: LoadedRun) -> Iterator[Outcome]:
-    grown = memory_growth(run.memory)
-    for workload in dict.fromkeys(growth.workload for growth in grown):
-        here = [growth for growth in grown if growth.workload == workload]
-        implicit = [growth for growth in here if growth.method in IMAML]
-        if not implicit:
-            continue
-        shown = [*implicit, *(growth for growth in here if growth.method == MAML)]
-        words = "; ".join(growth.sentence for growth in shown)
-        verdict = verdict_of(fits_without_limit(growth) for growth in implicit)
-        if verdict == NOT_MEASURED:
-            words = f"{words}. Needs {MANY} inner steps or more, over a factor of {STRETCH}"
-        yield Outcome(verdict=verdict, words=words, workload=workload, evidence=(peaks_of(workload, shown),))
-
-
-def fits_without_limit(growth: Growth) -> bool | None:
-    """Whether memory stays as it is up to many inner steps; None where too few were measured."""
-    if growth.first_step is None or growth.last_step is None:
-        return None  # beyond the budget at any number of steps: no limit of steps
-    if growth.failure == "oom" and growth.failed_at is not None and growth.failed_at > growth.first_step:
-        return False
-    if growth.shape not in ("flat", "unknown"):
-        return False
-    wide = growth.last_step >= MANY and growth.last_step >= STRETCH * growth.first_step
-    return True if growth.shape == "flat" and wide else None
-
-
-def peaks_of(workload: str, growths: list[Growth]) -> Evidence:
-    labels = tuple(growth.method_label for growth in growths)
-    return Evidence(measure="memory", workload=workload, methods=labels, metrics=("peak_bytes",))
-
-
 PATH = Stated(
     name="any inner optimiser",
     source="abstract, claim 1",
@@ -227,16 +194,4 @@ VANISHING = Stated(
     needs="the norm of iMAML's meta-gradient at 16 inner steps or more",
     command="innerloop run meta-gradient",
     judge=gradients_do_not_vanish,
-)
-
-MEMORY_LIMIT = Stated(
-    name="no memory limits",
-    source="abstract, claim 2",
-    statement="Memory sets no limit to the number of inner steps.",
-    test="iMAML's peak memory stays the same, within 1%, up to 16 inner steps or more and over a factor of "
-    "4 at least, and no number of steps runs out of memory where fewer do not. (The paper's gradient "
-    "descent takes 16 on Omniglot's 5-way tasks.)",
-    needs="the peak memory of iMAML at 16 inner steps or more",
-    command="innerloop run memory-limits",
-    judge=memory_sets_no_limit,
 )
