@@ -1,5 +1,6 @@
 """What `innerloop claims RUN...` prints: a table of verdicts, then each claim with its test and figures."""
 
+import re
 import textwrap
 from collections import Counter
 from collections.abc import Sequence
@@ -12,14 +13,16 @@ from rich.text import Text
 
 from harness.analyze.claims import NOT_MEASURED, NOT_REPRODUCED, REPRODUCED, Claim
 from harness.present.grid import bare_table
+from harness.present.words import NBSP
 
 PAPER = '"Meta-Learning with Implicit Gradients", arXiv 1909.04630'
-STYLES = {REPRODUCED: "green", NOT_REPRODUCED: "red", NOT_MEASURED: "dim"}
+STYLES: dict[str, str] = {REPRODUCED: "green", NOT_REPRODUCED: "red", NOT_MEASURED: "dim"}
 CONTRADICTED = "contradicting"
+OPTION = re.compile(r"(?<= )(--?[a-z-]+) (?!-)")
 RULES = (
-    "A verdict holds for the rows that it rests on and the protocol that they were measured under. Each run and "
-    "workload that decides a claim is told; rows of different runs are never mixed; what is too weak to call is "
-    "not measured. Judged are maml, fomaml, imaml-gd and imaml-hf, and maml-truncated where it is named."
+    "A verdict holds for the rows that it rests on and the protocol that they were measured under. Each run "
+    "and workload that decides a claim is told; rows of different runs are never mixed; what is too weak to "
+    "call is not measured. Judged are maml, fomaml, imaml-gd, imaml-hf and maml-truncated."
 )
 
 
@@ -71,5 +74,6 @@ def claim_section(lines: Sequence[Claim], width: int = 80) -> Group:
 
 def shell_lines(command: str, width: int) -> str:
     """A command in lines that a shell reads as one."""
-    lines = textwrap.wrap(command, width - 2, break_long_words=False, break_on_hyphens=False)
-    return " \\\n".join(f"    {line}" for line in lines)
+    together = OPTION.sub(rf"\1{NBSP}", command)  # an option and its value stay on one line
+    lines = textwrap.wrap(together, width - 2, break_long_words=False, break_on_hyphens=False)
+    return " \\\n".join(f"    {line}" for line in lines).replace(NBSP, " ")

@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 
 from harness.analyze.claims.claim import NOT_MEASURED, NOT_REPRODUCED, REPRODUCED, Claim, Stated, judged
-from harness.analyze.claims.cost import MEMORY_FACTOR, NO_DEARER
-from harness.analyze.claims.figure2 import ERRORS, MEMORY, TIME
+from harness.analyze.claims.cost import NO_DEARER
+from harness.analyze.claims.figure2 import ERRORS, TIME
 from harness.analyze.claims.gains import GAINS
-from harness.analyze.claims.solution import MEMORY_LIMIT, PATH, VANISHING
+from harness.analyze.claims.memory import CURVES, MEMORY_FACTOR, MEMORY_LIMIT, ORDERS
+from harness.analyze.claims.solution import PATH, VANISHING
 from harness.analyze.claims.table1 import (
     COMPUTE_ACCELERATED,
     COMPUTE_PLAIN,
@@ -20,8 +21,8 @@ __all__ = ["NOT_MEASURED", "NOT_REPRODUCED", "REPRODUCED", "STATED", "Claim", "S
 
 STATED: tuple[Stated, ...] = (
     *(PATH, VANISHING, MEMORY_LIMIT, MEMORY_FACTOR, NO_DEARER, GAINS),
-    *(ERRORS, MEMORY, TIME),
-    *(COMPUTE_PLAIN, COMPUTE_ACCELERATED, ERROR_UNROLLED, ERROR_TRUNCATED, ERROR_IMPLICIT),
+    *(ERRORS, CURVES, TIME),
+    *(COMPUTE_PLAIN, COMPUTE_ACCELERATED, ORDERS, ERROR_UNROLLED, ERROR_TRUNCATED, ERROR_IMPLICIT),
 )
 
 

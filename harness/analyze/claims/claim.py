@@ -1,11 +1,12 @@
 """What a claim of the paper is to this harness: a stated test, and what the rows of a run say to it."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import pandas as pd
 
+from harness.analyze.claims.roles import listed
 from harness.analyze.finding import Evidence
 from harness.analyze.loaded import LoadedRun
 from harness.frame import split_workload
@@ -83,6 +84,7 @@ def judged(stated: Stated, runs: Sequence[LoadedRun]) -> list[Claim]:
 
 def _claim(stated: Stated, run: LoadedRun, outcome: Outcome) -> Claim:
     place = place_of(run, outcome.workload) if outcome.workload else ""
+    where = ", ".join(filter(None, (run.name, place)))
     decided = outcome.verdict != NOT_MEASURED
     return Claim(
         name=stated.name,
@@ -90,7 +92,7 @@ def _claim(stated: Stated, run: LoadedRun, outcome: Outcome) -> Claim:
         statement=stated.statement,
         test=stated.test,
         verdict=outcome.verdict,
-        sentence=f"{', '.join(filter(None, (run.name, place)))}: {outcome.words}",
+        sentence=f"{where}: {outcome.words}{flagged(run, outcome.evidence)}",
         evidence=outcome.evidence,
         run=run.name,
         workload=outcome.workload,
@@ -125,6 +127,14 @@ def place_of(run: LoadedRun, workload: str) -> str:
     return f"{name}[{format_settings(shown)}]" if shown else name
 
 
+def flagged(run: LoadedRun, evidence: Iterable[Evidence]) -> str:
+    """A clause on the methods whose rows an instrument doubts; empty without any."""
+    flags = run.rows[run.rows.metric == "flag"]
+    doubted = [replace(each, metrics=()).rows(flags).method_label for each in evidence]
+    labels = list(dict.fromkeys(label for labels in doubted for label in labels))
+    return f". Flagged: {listed(labels)}, see `innerloop show`" if labels else ""
+
+
 def differences(run: LoadedRun, evidence: Iterable[Evidence]) -> str:
     """What is known to be unlike the paper in the rows of this evidence."""
     names = list(dict.fromkeys(split_workload(each.workload)[0] for each in evidence))
@@ -148,9 +158,9 @@ def differences(run: LoadedRun, evidence: Iterable[Evidence]) -> str:
 def verdict_of(conditions: Iterable[bool | None]) -> Verdict:
     """Of a test with several conditions, None being one that is too weak to call: one that fails decides."""
     conditions = list(conditions)
-    if any(condition is False for condition in conditions):
+    if any(condition is not None and not condition for condition in conditions):  # numpy's False is not False
         return NOT_REPRODUCED
-    return REPRODUCED if all(conditions) else NOT_MEASURED
+    return NOT_MEASURED if not conditions or None in conditions else REPRODUCED
 
 
 def curves_of(summary: pd.DataFrame, methods: Sequence[str]) -> Iterator[tuple[str, dict[str, pd.DataFrame]]]:

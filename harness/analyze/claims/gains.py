@@ -24,17 +24,14 @@ def accuracy_gains(run: LoadedRun) -> Iterator[Outcome]:
             found.setdefault(difference.workload, []).append(difference.seen_from(implicit))
     for workload, every in found.items():
         if chosen := [difference for difference in every if difference.chosen]:
-            yield _gains(run, workload, chosen)
+            yield _gains(workload, chosen)
         else:
             words = "no validation scores choose the inner steps at which to compare iMAML and MAML"
             yield Outcome(verdict=NOT_MEASURED, words=words, workload=workload)
 
 
-def _gains(run: LoadedRun, workload: str, differences: list[Difference]) -> Outcome:
+def _gains(workload: str, differences: list[Difference]) -> Outcome:
     words = "; ".join(_in_words(difference) for difference in differences)
-    doubtful = [difference.first for difference in differences if _is_flagged(run, workload, difference)]
-    if doubtful:
-        words += f". Flags doubt the meta-gradients of {listed(doubtful)}: see `innerloop show`"
     if any(difference.better == difference.first for difference in differences):
         verdict = REPRODUCED
     elif all(_gains_nothing(difference) for difference in differences):
@@ -47,7 +44,8 @@ def _gains(run: LoadedRun, workload: str, differences: list[Difference]) -> Outc
 
 
 def _in_words(difference: Difference) -> str:
-    p = f"p = {difference.p_holm:.2g} by Holm among {difference.family}"
+    p = "p < 0.0001" if difference.p_holm < 1e-4 else f"p = {difference.p_holm:.2g}"
+    p += f" by Holm among {difference.family}"
     return (
         f"{difference.first} {difference.difference_in_words} against {difference.second} "
         f"({difference.interval_in_words}, {p}; at {difference.first_steps} and {difference.second_steps} "
@@ -58,7 +56,7 @@ def _in_words(difference: Difference) -> str:
 def _what_is_missing(differences: list[Difference]) -> str:
     """Why this is too weak to call, and what would do."""
     if few := [difference.seeds for difference in differences if difference.interval != "seeds"]:
-        return f"Too weak to call: between methods it takes {SEEDS_FOR_T} seeds, here are {min(few)}"
+        return f"Too weak to call: it takes {SEEDS_FOR_T} seeds, measured: {min(few)}"
     needs = [d.needed_in_words for d in differences if d.needed_in_words]
     return f"Too weak to call: {listed(list(dict.fromkeys(needs)))}"
 
@@ -68,12 +66,6 @@ def _gains_nothing(difference: Difference) -> bool:
     return difference.interval == "seeds" and (
         difference.better == difference.second or difference.high < LEAST_GAIN
     )
-
-
-def _is_flagged(run: LoadedRun, workload: str, difference: Difference) -> bool:
-    points = run.accuracy
-    here = (points.workload == workload) & (points.method_label == difference.first)
-    return bool((points.flag[here & (points.inner_steps == difference.first_steps)] != "").any())
 
 
 GAINS = Stated(

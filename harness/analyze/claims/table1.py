@@ -85,7 +85,8 @@ def unrolled_error_is_nothing(run: LoadedRun) -> Iterator[Outcome]:
     for workload, curves in curves_of(run.gradient.dropna(subset="rel_error_unrolled"), (MAML,)):
         largest = max(float(curve.rel_error_unrolled_high.max()) for curve in curves.values())
         steps = max(int(curve.inner_steps.max()) for curve in curves.values())
-        words = f"{listed(list(curves))}: at most {error_in_words(largest)} up to {steps:,} inner steps"
+        most = error_in_words(largest)
+        words = f"{listed(list(curves))}: an error of at most {most} up to {steps:,} inner steps"
         evidence = Evidence(
             measure="gradient", workload=workload, methods=tuple(curves), metrics=("rel_error_unrolled",)
         )
@@ -168,10 +169,10 @@ def truncated_error_is_eps(run: LoadedRun) -> Iterator[Outcome]:
 
 
 ORDER_TEST = (
-    "Over three or more condition numbers of the inner problem, at least a factor of 16 apart, the exponent "
-    "of the condition number in the work (gradients and Hessian products) to the smallest error reached at all "
-    "of them is {} within log 2 / log span: what a factor of 2 in the work over that span makes, and at most "
-    "half of the distance to the other order."
+    "Over three or more condition numbers of the inner problem, at least a factor of 16 apart, the "
+    "exponent of the condition number in the work (gradients and Hessian products) to the smallest error "
+    "reached at all of them is {} within log 2 / log span: what a factor of 2 in the work makes over that "
+    "span, and at most half of the distance to the other order."
 )
 
 COMPUTE_PLAIN = Stated(
