@@ -14,8 +14,8 @@ def plot(
         typer.Option(
             "--metric",
             metavar="NAME",
-            help="A picture (accuracy, memory, time, gradient, ..., overview, memory-trace) or a metric of "
-            "the rows (peak_bytes, step_seconds, ...); may be repeated. All by default.",
+            help="A picture (accuracy, memory, time, gradient, ..., overview, pareto, memory-trace) or "
+            "a metric of the rows (peak_bytes, step_seconds, ...); may be repeated. All by default.",
         ),
     ] = None,
     method: Annotated[
@@ -57,7 +57,7 @@ def plot(
     from harness.analyze.loaded import load_run
     from harness.cli.runs import find_run
     from harness.errors import UsageError
-    from harness.present.plots import draw
+    from harness.present.plots import draw_pictures, write_picture
     from harness.present.scales import BY_DATA, LOGS
     from harness.present.sheet import FORMATS
     from harness.present.style import STYLES
@@ -84,15 +84,21 @@ def plot(
         raise UsageError(
             f"--out {target} cannot be made a folder: {failure.strerror}; name another."
         ) from failure
-    written = draw(loaded, target, kinds or (("svg", "png") if look.titles else ("pdf",)), look, wanted)
+    kinds = kinds or (["svg", "png"] if look.titles else ["pdf"])
+    written, notes = 0, dict[str, None]()
+    for drawn in draw_pictures(loaded, look, wanted):
+        notes |= dict.fromkeys(drawn.notes)
+        for path in write_picture(drawn, target, kinds, look):
+            typer.echo(path)
+            written += 1
     if not written:
         asked = f"nothing of {', '.join(pictures)}" if pictures else "no accuracy, gradient, memory or time"
         raise UsageError(
             f"{', '.join(map(str, folders))}: {asked} was measured, "
             "so there is nothing to plot; `innerloop show` says what was skipped and why."
         )
-    for path in written:
-        typer.echo(path)
+    for note in notes:
+        typer.echo(note, err=True)
     return 0
 
 

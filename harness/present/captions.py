@@ -46,7 +46,7 @@ def caption_of(name: str, summary: pd.DataFrame, curves: Curves) -> Caption:
     )
 
 
-def names_of_panels(workloads: list[str]) -> list[str]:
+def heading_names(workloads: list[str]) -> list[str]:
     """Workloads in words, without what all of them share; empty where there is only one."""
     if len(workloads) < 2:
         return [""] * len(workloads)

@@ -3,7 +3,7 @@
 import pandas as pd
 from matplotlib.figure import Figure
 
-from harness.present.captions import Caption, caption_of, names_of_panels
+from harness.present.captions import Caption, caption_of, heading_names
 from harness.present.curves import curves_of
 from harness.present.keys import lost_keys, mark_keys, method_keys
 from harness.present.margin import LABEL_GAP, room_for_names
@@ -108,5 +108,5 @@ def _headings(captions: tuple[Caption, ...], inches: float, style: Style) -> lis
     """On a page, only what tells the panels apart: the rest is in the caption."""
     if style.titles:
         return [Heading.of(caption.sentence, caption.context, inches, style) for caption in captions]
-    names = names_of_panels([caption.workload for caption in captions])
+    names = heading_names([caption.workload for caption in captions])
     return [Heading.of("", name, inches, style) for name in names]

@@ -77,7 +77,7 @@ def draw_limits(ax: Axes, curves: Curves, looks: dict[str, Look], style: Style) 
             )  # fmt: skip
             if crosses is at_budget:  # the line says what it means
                 continue
-            text = f"{point['fate']} ({point['runs']})" if len(curves.runs) > 1 else point["fate"]
+            text = f"{point['fate']}, {point['runs']}" if len(curves.runs) > 1 else point["fate"]
             if (point["method_label"], text) in said:  # once a line of crosses: beside its first
                 continue
             said.add((point["method_label"], text))
@@ -125,7 +125,7 @@ def _budgets(ax: Axes, curves: Curves, crosses: list[dict], style: Style) -> Non
     budgets = curves.budgets()
     for level, runs in budgets.items():
         ax.axhline(level, color=GREY, linewidth=style.marks, linestyle=(0, (6, 3)), zorder=1.5)
-        whose = f" ({', '.join(runs)})" if len(budgets) > 1 else ""
+        whose = f", {', '.join(runs)}" if len(budgets) > 1 else ""
         text = f"budget {in_words(level)}{whose}"
         inches = ax.get_window_extent().width / ax.figure.dpi
         share = (width_of(text, style.note, style.family) + 0.12) / inches

@@ -90,5 +90,5 @@ PICTURES = {
     ),
     "gradient-work": _error("implicit", IMPLICIT, of_work=True),
 }
-OVERVIEW, TRACE = "overview", "memory-trace"
-ALL_PICTURES = (*PICTURES, OVERVIEW, TRACE)
+OVERVIEW, PARETO, TRACE = "overview", "pareto", "memory-trace"
+ALL_PICTURES = (*PICTURES, OVERVIEW, PARETO, TRACE)

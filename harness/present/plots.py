@@ -12,10 +12,15 @@ from matplotlib.figure import Figure
 
 from harness.analyze.finding import Evidence
 from harness.analyze.loaded import LoadedRun
+from harness.analyze.sides import sides_of
+from harness.analyze.trade_offs import trade_offs
+from harness.analyze.unlike import unlike
 from harness.present.captions import Caption
-from harness.present.curves import points_shown
+from harness.present.curves import curves_of, points_shown
 from harness.present.figures import looks_of, measure_figure, overview_figure
-from harness.present.pictures import OVERVIEW, PICTURES, TRACE
+from harness.present.pareto import pareto_figure
+from harness.present.pictures import OVERVIEW, PARETO, PICTURES, TRACE
+from harness.present.scales import without_logarithm
 from harness.present.sheet import save
 from harness.present.style import SCREEN, Style
 from harness.present.trace import summarise_traces, trace_figure
@@ -70,52 +75,72 @@ def draw(
     style: Style = SCREEN,
     wanted: Wanted = EVERYTHING,
 ) -> list[Path]:
-    """Write the pictures of `draw_pictures` in each format, with their points. Where there is nothing to
-    draw, nothing is written."""
-    written = []
-    for drawn in draw_pictures(runs, style, wanted):
-        out.mkdir(parents=True, exist_ok=True)
-        if len(drawn.points):
-            points = drawn.points.to_csv(index=False, lineterminator="\n")
-            written.append(_write(points, out / f"{drawn.name}.csv"))
-        if not style.titles:
-            written.append(_write(f"{drawn.text}\n", out / f"{drawn.name}.txt"))
-        written += save(drawn.figure, out / drawn.name, formats, style)
-    return written
+    """Write all pictures of `draw_pictures`. Where there is nothing to draw, nothing is written."""
+    pictures = draw_pictures(runs, style, wanted)
+    return [path for drawn in pictures for path in write_picture(drawn, out, formats, style)]
+
+
+def write_picture(drawn: Drawn, out: Path, formats: Sequence[str], style: Style) -> list[Path]:
+    """One in each format, with its points, and for a paper its caption."""
+    out.mkdir(parents=True, exist_ok=True)
+    texts = {}
+    if len(drawn.points):
+        texts["csv"] = drawn.points.to_csv(index=False, lineterminator="\n")
+    if not style.titles:
+        texts["txt"] = f"{drawn.text}\n"
+    for suffix, text in texts.items():
+        replace_file(out / f"{drawn.name}.{suffix}", text)
+    written = [out / f"{drawn.name}.{suffix}" for suffix in texts]
+    return written + save(drawn.figure, out / drawn.name, formats, style)
 
 
 def draw_pictures(
     runs: Sequence[LoadedRun], style: Style = SCREEN, wanted: Wanted = EVERYTHING
 ) -> Iterator[Drawn]:
-    """The `PICTURES` of what was measured, an overview of them, and memory over a step, one after another.
+    """The `PICTURES` of what was measured, an overview of them, what accuracy costs, and memory over a step.
 
     What no run has is left out. Several workloads are panels; several runs share axes, told apart by line
-    style. A figure is written with `harness.present.sheet.render`, in the same style.
+    style, and what is unlike about them is noted. A figure is written with `harness.present.sheet.render`, in
+    the same style.
     """
+    names = names_of(runs)
+    unlike_in_words = tuple(finding.sentence for finding in unlike(runs)) if len(runs) > 1 else ()
     summaries = {measure: summarise(runs, measure) for measure in SUMMARIES}
     every = {name: points_shown(name, summaries[picture.measure]) for name, picture in PICTURES.items()}
-    looks = looks_of(every)  # of all, so that a method looks the same whatever is left out
+    looks = looks_of(summaries)  # of all, so that a method looks the same whatever is left out
     chosen = {name: wanted.of(points) for name, points in every.items()}
     shown = {name: points for name, points in chosen.items() if len(points)}
     for name, points in shown.items():
         if not wanted.has(name):
             continue
-        notes = _skipped(wanted.of(summaries[PICTURES[name].measure]))
+        notes = (
+            *_skipped(wanted.of(summaries[PICTURES[name].measure])),
+            *without_logarithm(curves_of(name, points), wanted.logs),
+            *unlike_in_words,
+        )
         with style.applied():
             figure, captions = measure_figure(name, points, looks, style=style, logs=wanted.logs, notes=notes)
         yield Drawn(name=name, figure=figure, captions=captions, points=points, notes=notes)
     if shown and wanted.has(OVERVIEW):
         first = {PICTURES[name].measure: name for name in reversed(shown)}
         overview = {name: points for name, points in shown.items() if name in first.values()}
+        notes = unlike_in_words
         with style.applied():
-            figure, captions = overview_figure(overview, looks, style=style, logs=wanted.logs)
-        yield Drawn(name=OVERVIEW, figure=figure, captions=captions, points=pd.DataFrame())
+            figure, captions = overview_figure(overview, looks, style=style, logs=wanted.logs, notes=notes)
+        yield Drawn(name=OVERVIEW, figure=figure, captions=captions, points=pd.DataFrame(), notes=notes)
+    if wanted.has(PARETO):
+        points = wanted.of(trade_offs(runs, names))
+        if len(points):
+            notes = (*_apart(points), *unlike_in_words)
+            with style.applied():
+                figure, captions = pareto_figure(points, looks, style=style, logs=wanted.logs, notes=notes)
+            yield Drawn(name=PARETO, figure=figure, captions=captions, points=points, notes=notes)
     if wanted.has(TRACE):
-        traces = wanted.of(summarise_traces(runs, names_of(runs)))
+        traces = wanted.of(summarise_traces(runs, names))
         if len(traces):
             with style.applied():
-                figure, captions = trace_figure(traces, style=style)
-            yield Drawn(name=TRACE, figure=figure, captions=captions, points=traces)
+                figure, captions = trace_figure(traces, looks, style=style, notes=unlike_in_words)
+            yield Drawn(name=TRACE, figure=figure, captions=captions, points=traces, notes=unlike_in_words)
 
 
 def summarise(runs: Sequence[LoadedRun], measure: str) -> pd.DataFrame:
@@ -134,11 +159,8 @@ def summarise(runs: Sequence[LoadedRun], measure: str) -> pd.DataFrame:
 
 
 def names_of(runs: Sequence[LoadedRun]) -> list[str]:
-    """Folder names; with their parents where two are the same."""
-    paths = [run.path.resolve() for run in runs]
-    short = [path.name for path in paths]
-    names = [n if short.count(n) == 1 else f"{p.parent.name}/{n}" for n, p in zip(short, paths, strict=True)]
-    return [n if names.count(n) == 1 else f"{n} ({names[:i].count(n) + 1})" for i, n in enumerate(names)]
+    """Folder names; of several with a letter before, since two may have one name."""
+    return [runs[0].name] if len(runs) == 1 else [side.name for side in sides_of(runs)]
 
 
 def _skipped(summary: pd.DataFrame) -> tuple[str, ...]:
@@ -148,6 +170,7 @@ def _skipped(summary: pd.DataFrame) -> tuple[str, ...]:
     return (f"Skipped, so not drawn: {', '.join(skipped)}.",) if skipped else ()
 
 
-def _write(text: str, path: Path) -> Path:
-    replace_file(path, text)
-    return path
+def _apart(points: pd.DataFrame) -> tuple[str, ...]:
+    """In what the measures of a point were not alike, in words."""
+    notes = [note for note in dict.fromkeys(points.note) if note]
+    return (f"Accuracy and cost are not of the same step: {'; '.join(notes)}.",) if notes else ()

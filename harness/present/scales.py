@@ -29,15 +29,14 @@ LOGS = {"x": Logs(True, False), "y": Logs(False, True), "xy": Logs(True, True), 
 BY_DATA = Logs()
 
 
-def without_place(curves: Curves, logs: Logs) -> list[str]:
-    """Why an axis is linear although a logarithm of it was asked for, in words."""
-    workload = curves.workload
+def without_logarithm(drawn: list[Curves], logs: Logs) -> list[str]:
+    """Which axes are linear although a logarithm was asked for, in words."""
     said = []
-    if logs.x and curves.points.x.min() <= 0:
-        said.append(f"{workload}: {curves.points.x.min():g} {curves.xlabel} have no logarithm: linear axis")
-    if logs.y and curves.points.value.min() <= 0:
-        said.append(f"{workload}: {curves.points.value.min():g} has no logarithm: linear axis")
-    return said
+    if logs.x and any(curves.points.x.min() <= 0 for curves in drawn):
+        said.append(f"{drawn[0].xlabel} of 0 have no logarithm: that axis is linear.")
+    if logs.y and any(curves.points.value.min() <= 0 for curves in drawn):
+        said.append(f"Not all values of {drawn[0].ylabel} have a logarithm: that axis is linear.")
+    return [sentence[0].upper() + sentence[1:] for sentence in said]
 
 
 def set_scales(ax: Axes, curves: Curves, style: Style, logs: Logs = BY_DATA) -> None:

@@ -15,7 +15,7 @@ from harness.analyze.finding import Evidence
 from harness.analyze.growth import MIB
 from harness.analyze.loaded import LoadedRun
 from harness.analyze.traces import COLUMNS, memory_traces, peak_phases
-from harness.present.captions import Caption, names_of_panels
+from harness.present.captions import Caption, heading_names
 from harness.present.lettering import width_of, wrap
 from harness.present.palette import INK, Look, label_order, looks
 from harness.present.scales import name_values, plain
@@ -44,9 +44,15 @@ def summarise_traces(runs: Sequence[LoadedRun], names: Sequence[str]) -> pd.Data
     return traces[["run", *COLUMNS]]
 
 
-def trace_figure(traces: pd.DataFrame, *, style: Style = SCREEN) -> tuple[Figure, tuple[Caption, ...]]:
+def trace_figure(
+    traces: pd.DataFrame,
+    every_look: dict[str, Look] | None = None,
+    *,
+    style: Style = SCREEN,
+    notes: tuple[str, ...] = (),
+) -> tuple[Figure, tuple[Caption, ...]]:
     """A block of panels a workload and run: all of a workload share their axis of memory."""
-    looks_of_methods = looks(zip(traces.method, traces.method_label, strict=True))
+    every_look = every_look or looks(zip(traces.method, traces.method_label, strict=True))
     blocks = list(_blocks(traces))
     columns = min(style.traces_abreast, max(len(block.methods) for block in blocks))
     gap = GAP * style.marks
@@ -56,7 +62,7 @@ def trace_figure(traces: pd.DataFrame, *, style: Style = SCREEN) -> tuple[Figure
     captions = tuple(_caption(block, several=traces.run.nunique() > 1) for block in blocks)
     headings = [_heading(block, caption, blocks, width - 2 * EDGE, style)
                 for block, caption in zip(blocks, captions, strict=True)]  # fmt: skip
-    foot = Foot(keys=_phase_keys(traces))
+    foot = Foot(keys=_phase_keys(traces), notes=notes)
     names = {
         label: _name(trace, panel[0] + 0.8 * gap, style) for block in blocks for label, trace in block.methods
     }
@@ -77,7 +83,7 @@ def trace_figure(traces: pd.DataFrame, *, style: Style = SCREEN) -> tuple[Figure
             left = style.left + across * (panel[0] + gap)
             ax = add_axes(figure, left, top - above - panel[1], *panel)
             ax.set_ylim(0, 1.22 * highest)
-            draw_trace(ax, trace, looks_of_methods[label], style, names[label])
+            draw_trace(ax, trace, every_look[label], style, names[label])
             ax.tick_params(labelleft=across == 0)
             if across == 0:
                 name_values(ax, "live memory (MiB)", style)
@@ -188,7 +194,7 @@ def _heading(block: Block, caption: Caption, blocks: list[Block], inches: float,
     """On a page, only what tells the blocks apart."""
     if style.titles:
         return Heading.of(caption.sentence, caption.context, inches, style)
-    name = names_of_panels([each.workload for each in blocks])[blocks.index(block)]
+    name = heading_names([each.workload for each in blocks])[blocks.index(block)]
     runs = len({each.run for each in blocks})
     return Heading.of("", f"{name} {block.run}".strip() if runs > 1 else name, inches, style)
 
