@@ -30,7 +30,7 @@ def score_changes(aligned: Alignment, metric: str, base: Side, other: Side) -> l
             value=("value", "mean"), cell_id=("cell_id", "first"))
         for rows in (aligned.base, aligned.other)
     ]  # fmt: skip
-    both = sides[0].join(sides[1], lsuffix="_a", rsuffix="_b", how="inner").reset_index()
+    both = sides[0].merge(sides[1], left_index=True, right_index=True, suffixes=("_a", "_b")).reset_index()
     if both.empty:
         return []
     points = both[AT].drop_duplicates().reset_index(drop=True)
@@ -43,8 +43,9 @@ def score_changes(aligned: Alignment, metric: str, base: Side, other: Side) -> l
     p_holm = holm(np.where(identical, np.nan, p))
     other_data = _other_data(aligned)
     changes = []
+    of_point = [seeds for _, seeds in both.groupby(number)]  # in the order of `points`
     for i, point in enumerate(lines_of(points.merge(aligned.points, on=AT))):
-        seeds = both[number == i]
+        seeds = of_point[i]
         low, high = interval.low[i], interval.high[i]
         basis = f"{len(seeds)} seed{'s' if len(seeds) > 1 else ''}"
         verdict: Verdict = "too weak"

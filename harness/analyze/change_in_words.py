@@ -117,7 +117,7 @@ def summary(comparison: Comparison, metrics: Sequence[str]) -> Iterator[str]:
     base, other = comparison.base.letter, comparison.other.letter
     if comparison.finds_nothing:
         points = len(comparison.points)
-        yield f"Nothing differs between {base} and {other}: {points} points, every figure the same."
+        yield f"Nothing differs between {base} and {other}: {points} points in common, every figure the same."
         return
     fates: dict[tuple[str, str, str], list[int]] = {}
     for change in comparison.changes:

@@ -41,11 +41,14 @@ def comparison_parts(comparisons: Sequence[Comparison], *, every: bool = False) 
     yield _sides(comparisons)
     for comparison in comparisons:
         a, b = comparison.base.letter, comparison.other.letter
-        found = list(summary(comparison, _metrics(comparison)))
+        metrics = _metrics(comparison)
+        found = list(summary(comparison, metrics))
         yield section(f"{a} and {b}: what was found", _lines(found or ["Nothing could be compared."]), [])
         if comparison.notes:
             yield section("Where they are unlike", _lines(comparison.notes), [])
-        shown = [c for c in comparison.changes if every or _is_shown(c, comparison)]
+        shown = [
+            c for c in comparison.changes if every or (c.is_called and (c.is_fate or c.metric in metrics))
+        ]
         several = comparison.points.workload.nunique() > 1
         for metric, workload in dict.fromkeys((c.metric, c.workload) for c in sorted(shown, key=_order)):
             own = [c for c in shown if (c.metric, c.workload) == (metric, workload)]
@@ -119,10 +122,6 @@ def _metrics(comparison: Comparison) -> list[str]:
 def _needs_relative(comparison: Comparison) -> bool:
     times = [c for c in comparison.changes if c.metric == "step_seconds" and not c.is_fate]
     return bool(times) and all(c.verdict == "not called" for c in times)
-
-
-def _is_shown(change: Change, comparison: Comparison) -> bool:
-    return change.is_called and (change.metric in _metrics(comparison) or change.is_fate)
 
 
 def _table(changes: Sequence[Change], comparison: Comparison) -> Table:
