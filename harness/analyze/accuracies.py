@@ -10,7 +10,7 @@ from scipy.special import stdtrit
 from harness.analyze.alignment import Alignment
 from harness.analyze.change import Change, Verdict, lines_of, place_of
 from harness.analyze.intervals import ALPHA, LEVEL, SEEDS_FOR_T, holm, mean_over_seeds, t_interval
-from harness.analyze.scores import PER_TASK
+from harness.analyze.scores import PER_TASK, SAME_MEAN
 from harness.analyze.sides import Side
 
 AT = ["key", "inner_steps"]
@@ -93,8 +93,8 @@ def _over_tasks(seeds: pd.DataFrame, metric: str, base: Side, other: Side) -> tu
     """The 95% interval over the paired episodes of each seed, and their number; NaN where one is not kept."""
     means, errors, tasks = [], [], 0
     for seed in lines_of(seeds):
-        first = _task_scores(base.run.path, seed.cell_id_a, metric)
-        second = _task_scores(other.run.path, seed.cell_id_b, metric)
+        first = _task_scores(base.run.path, seed.cell_id_a, metric, seed.value_a)
+        second = _task_scores(other.run.path, seed.cell_id_b, metric, seed.value_b)
         if first is None or second is None or not first.index.equals(second.index) or len(first) < 2:
             return float("nan"), float("nan"), 0
         differences = (second - first).to_numpy(float)
@@ -107,9 +107,11 @@ def _over_tasks(seeds: pd.DataFrame, metric: str, base: Side, other: Side) -> tu
     return mean - half, mean + half, tasks
 
 
-def _task_scores(run: Path, cell_id: str, metric: str) -> pd.Series | None:
+def _task_scores(run: Path, cell_id: str, metric: str, mean: float) -> pd.Series | None:
+    """None where the cell has left no such file, or one whose mean is not that of its row."""
     try:
         table = pd.read_csv(run / "cells" / cell_id / PER_TASK, usecols=["task", metric])
     except (OSError, ValueError):
         return None
-    return table.set_index("task")[metric]
+    scores = table.set_index("task")[metric]
+    return scores if np.isclose(scores.mean(), mean, rtol=SAME_MEAN, atol=0) else None

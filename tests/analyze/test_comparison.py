@@ -290,11 +290,15 @@ class TestAccuracy:
 
     def test_at_one_seed_the_interval_is_over_the_episodes_that_both_kept(self, tmp_path: Path) -> None:
         runs, tables = [], []
+        shared = np.random.default_rng(1).normal(0.8, 0.1, 300)
         for name, shift in (("a", 0.0), ("b", 0.01)):
-            runs.append(written(tmp_path / name, [shifted(rows.accuracy_cell("maml", 4), shift)]))
-            rng = np.random.default_rng(1)
-            tasks = rng.normal(0.8, 0.1, 300) + shift + np.random.default_rng(len(runs)).normal(0, 0.02, 300)
+            tasks = shared + np.random.default_rng(len(runs)).normal(shift, 0.02, 300)
             tables.append(tasks)
+            cell = [
+                replace(r, value=float(tasks.mean())) if r.metric == "accuracy" else r
+                for r in rows.accuracy_cell("maml", 4)
+            ]
+            runs.append(written(tmp_path / name, [cell]))
             folder = RunFolder(tmp_path / name).cell_folder("accuracy-maml-4-0")
             pd.DataFrame({"task": range(300), "accuracy": tasks}).to_csv(folder / "per_task.csv", index=False)
         (change,) = changes_of(compared(*runs), "accuracy")
@@ -305,6 +309,16 @@ class TestAccuracy:
         )
         assert change.basis == "1 seed, 300 episodes"
         assert change.verdict == "too weak"
+
+    def test_episodes_that_are_not_those_of_the_row_give_no_interval(self, tmp_path: Path) -> None:
+        runs = []
+        for name, shift in (("a", 0.0), ("b", 0.01)):
+            runs.append(written(tmp_path / name, [shifted(rows.accuracy_cell("maml", 4), shift)]))
+            folder = RunFolder(tmp_path / name).cell_folder("accuracy-maml-4-0")
+            pd.DataFrame({"task": range(300), "accuracy": 0.5}).to_csv(folder / "per_task.csv", index=False)
+        (change,) = changes_of(compared(*runs), "accuracy")
+        assert np.isnan(change.low)
+        assert change.basis == "1 seed"
 
     @staticmethod
     def _cell(shift: float) -> list[Row]:

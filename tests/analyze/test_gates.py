@@ -114,6 +114,7 @@ class TestExactMetrics:
         [
             ("peak_bytes>5%", 1.0, "passed"),
             ("peak_bytes>5%", 1.0499, "passed"),
+            ("peak_bytes>5%", 1.05, "passed"),  # which is not more
             ("peak_bytes>5%", 1.0501, "failed"),
             ("peak_bytes>5%", 0.5, "passed"),
             ("peak_bytes<-10%", 0.5, "failed"),
