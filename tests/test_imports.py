@@ -22,6 +22,7 @@ PARENT = (
     "harness/files.py",
     "harness/wall.py",
     "harness/frame.py",
+    "harness/rowfile.py",
     "harness/environment.py",
     "harness/errors.py",
     "harness/names.py",

@@ -7,9 +7,21 @@ from typing import Any
 
 import pandas as pd
 
+from harness.analyze.caveats import (
+    about_defects,
+    about_instruments,
+    about_machines,
+    about_progress,
+    about_schema,
+    planned_cells,
+    read_selfchecks,
+    read_whole,
+)
 from harness.analyze.gradient import gradient_summary
-from harness.analyze.summary import accuracy_summary, memory_summary, time_summary
-from harness.frame import load_frame
+from harness.analyze.points import POINT
+from harness.analyze.summary import accuracy_summary, failures, memory_summary, time_summary
+from harness.frame import with_settings
+from harness.rowfile import read_rows
 from harness.store import RunFolder
 
 
@@ -20,6 +32,7 @@ class LoadedRun:
     rows: one line an observation, see `harness.frame.load_frame`.
     manifest, environment, selfchecks: the run folder's files; empty where they were never written.
     caveats: what a reader must know before any figure, a sentence each; empty for a sound and finished run.
+    cells_planned: None where the manifest does not say.
     """
 
     path: Path
@@ -28,6 +41,8 @@ class LoadedRun:
     environment: dict[str, Any]
     selfchecks: list[dict[str, Any]]
     caveats: tuple[str, ...] = ()
+    cells_planned: int | None = None
+    cells_finished: int = 0
 
     @property
     def name(self) -> str:
@@ -58,23 +73,53 @@ class LoadedRun:
         """See `harness.analyze.summary.time_summary`."""
         return time_summary(self.rows)
 
+    @cached_property
+    def failures(self) -> pd.DataFrame:
+        """See `harness.analyze.summary.failures`."""
+        return failures(self.rows)
+
+    @cached_property
+    def flags(self) -> pd.DataFrame:
+        """What the instruments warn of: a line a warning, the point that it is about, and its seed."""
+        flags = self.rows[self.rows.metric == "flag"].rename(columns={"detail": "warning"})
+        return flags[["measure", *POINT, "seed", "warning"]].reset_index(drop=True)
+
 
 def load_run(path: Path | str | RunFolder) -> LoadedRun:
-    """Read a run folder, finished or not. Raises UsageError for a folder that is no run."""
+    """Read a run folder, finished or not, whole or damaged.
+
+    What is missing or cannot be read is said in `caveats`, and the rest is there. Raises UsageError for a
+    folder that is no run.
+    """
     folder = path if isinstance(path, RunFolder) else RunFolder.open(path)
-    manifest = folder.manifest() if folder.manifest_path.exists() else {}
-    planned = {cell["id"] for cell in manifest.get("cells", [])}
-    missing = planned - {c.cell_id for c in folder.finished().values() if not c.interrupted}
-    caveats = []
-    if missing:
-        caveats.append(f"{len(missing)} of {len(planned)} cells have not finished.")
-    if failed := folder.failed_instruments():
-        caveats.append(f"Failed their selfcheck before cells of this run: {', '.join(failed)}.")
+    file = read_rows(folder)
+    of_plan = "what was planned is unknown, and all rows are shown"
+    manifest, no_manifest = read_whole(folder.manifest_path, dict, of_plan)
+    planned = planned_cells(manifest)
+    if planned is None and not no_manifest:
+        no_manifest = f"{folder.manifest_path.name} names no cells: {of_plan}."
+    environment, no_environment = read_whole(
+        folder.environment_path, dict, "the machine and the versions are unknown"
+    )
+    selfchecks, no_selfchecks = read_selfchecks(folder.selfcheck_path)
+    finished = file.cells - file.interrupted
+    if planned is not None:
+        finished &= planned
+    caveats = [
+        *about_schema(manifest, environment),
+        *filter(None, (no_manifest, no_environment, no_selfchecks)),
+        *about_progress(planned, file),
+        *about_defects(file.defects),
+        *about_machines(selfchecks, finished),
+        *about_instruments(selfchecks),
+    ]
     return LoadedRun(
         path=folder.path,
-        rows=load_frame(folder),
+        rows=with_settings(file.rows if planned is None else file.rows[file.rows.cell_id.isin(planned)]),
         manifest=manifest,
-        environment=folder.environment(),
-        selfchecks=folder.selfchecks(),
+        environment=environment,
+        selfchecks=selfchecks,
         caveats=tuple(caveats),
+        cells_planned=None if planned is None else len(planned),
+        cells_finished=len(finished),
     )

@@ -107,8 +107,12 @@ def orders(frame: pd.DataFrame, errors: Sequence[float] = TARGETS) -> list[Order
     [1/condition, 1]. The work is `crossing`, for the grid of inner steps would blur the slope. Only where it
     is known over the `SPAN`.
     """
-    reached = work_to_reach(frame, errors).dropna(subset="crossing")
-    conditioned = _conditioned(frame, reached)
+    return orders_in(work_to_reach(frame, errors), frame)
+
+
+def orders_in(reached: pd.DataFrame, frame: pd.DataFrame) -> list[Order]:
+    """`orders` from what `work_to_reach` made of the rows."""
+    conditioned = _conditioned(frame, reached.dropna(subset="crossing"))
     found = []
     keys = ["rest", "method", "method_label", "target", "error"]
     for (_, method, label, target, _), line in conditioned.groupby(keys, sort=False):
