@@ -90,7 +90,12 @@ def _compare(
 def _changes(
     aligned: Alignment, base: Side, other: Side, rank: Callable[[str], Any], are_mapped: bool
 ) -> Iterator[Change]:
+    read = {*aligned.base.metric, *aligned.other.metric}
+    if "step_seconds" in read:
+        read.add("relative_seconds")
     for metric, (_, kind) in METRICS.items():
+        if metric not in read:
+            continue
         match kind:
             case "seconds":
                 yield from time_changes(aligned, is_same_run=base.is_same_run(other))

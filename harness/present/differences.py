@@ -119,8 +119,9 @@ def _grid(equal: Sequence[Difference]) -> RenderableType:
 
 
 def _cell(point: Any) -> str:
+    """One word, which a narrow terminal does not break."""
     d: Difference = point.of
-    half = f" ±{d.shown((d.high - d.low) / 2).lstrip('+')}" if pd.notna(d.low) else ""
+    half = f"±{d.shown((d.high - d.low) / 2).lstrip('+')}" if pd.notna(d.low) else ""
     return f"{d.shown(d.difference)}{half}{CALLED if d.better else ''}"
 
 

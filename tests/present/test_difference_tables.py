@@ -67,7 +67,7 @@ def test_every_method_stands_against_the_one_that_validation_puts_first() -> Non
     assert reptile.endswith("<0.001 worse")
     at_equal = lines[lines.index("Accuracy in points against maml at equal inner steps") :]
     halves = [100 * stats.sem(np.subtract(FOMAML[k], MAML[k])) * stats.t.ppf(0.975, 3) for k in (4, 8)]
-    assert at_equal[1:3] == ["inner steps 4 8", f"fomaml +1.0 ±{halves[0]:.1f} -4.2 ±{halves[1]:.1f}*"]
+    assert at_equal[1:3] == ["inner steps 4 8", f"fomaml +1.0±{halves[0]:.1f} -4.2±{halves[1]:.1f}*"]
 
 
 def test_winners_among_pairs_without_the_first_are_named_below() -> None:
