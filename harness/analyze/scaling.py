@@ -16,13 +16,12 @@ import pandas as pd
 from scipy.special import fdtri, stdtrit
 
 from harness.analyze.bounds import exceeded_by
-from harness.analyze.growth import NAMED, POINTS_FOR_A_SHAPE, Scaling
+from harness.analyze.growth import FLAT, NAMED, POINTS_FOR_A_SHAPE, Scaling
 from harness.analyze.noise import block_minima, curve_of
 from harness.analyze.power import PowerFit, Values, fit_level, fit_power
 from harness.analyze.slopes import time_slopes
 from harness.analyze.summary import LEVEL, POINT
 
-FLAT = 0.005  # of the least peak over the whole stretch
 FLAT_SECONDS = 0.1  # half-width of a change in time, below which "flat" says something
 ROUNDING, ROUNDING_BYTES = 2e-4, 4096
 """What memory may lie off a law: relative, and in bytes. The CPU's allocator rounds a tensor by up to 63
@@ -81,7 +80,7 @@ def fit_memory(
         stretch = _over(bare, steps, peaks, start)
         if peaks[start:].max() / peaks[start:].min() - 1 <= FLAT:
             if not (bounds > peaks[start:].max() * (1 + FLAT)).any():
-                return replace(stretch, shape="constant", exact=True)
+                return replace(stretch, shape="flat", exact=True)
         elif n >= POINTS_FOR_A_SHAPE:
             law = _exact_law(stretch, _rounded(steps[start:], peaks[start:], late, bounds), n - start == n)
             if law is not None:
@@ -167,7 +166,7 @@ def _judge(bare: Scaling, values: Values, freedom: int) -> Scaling:
         first, last = values.ends
         middle = line.at(first)
         low, high = (rate * (last - first) / middle for rate in (line.b_low, line.b_high))
-        shape = "constant" if max(abs(low), abs(high)) <= FLAT_SECONDS else "uneven"
+        shape = "flat" if max(abs(low), abs(high)) <= FLAT_SECONDS else "uneven"
         judged = replace(_with_law(bare, fit, line, shape), change_low=low, change_high=high)
         return replace(judged, exponent=np.nan, exponent_low=0.0, exponent_high=np.inf)
     shape = _shape(fit)
