@@ -230,7 +230,7 @@ def _notes(base: Side, other: Side, aligned: Alignment, changes: Sequence[Change
     for side in dict.fromkeys((base, other)):
         for caveat in side.run.caveats:
             yield f"{side.name}: {caveat}"
-        if side.run.rows.empty:
+        if side.run.rows.empty and not side.run.caveats:
             yield f"{side.name} has no rows."
     yield from unlike_sides(base, other)
     yield from aligned.settings
@@ -240,14 +240,19 @@ def _notes(base: Side, other: Side, aligned: Alignment, changes: Sequence[Change
         return
     yield from _seeds(base, other, aligned)
     yield from _flags(base, other, aligned)
-    processors = [[side.run.environment.get(name) for name in PROCESSOR] for side in (base, other)]
-    if processors[0] != processors[1] and any(c.measure == "accuracy" for c in changes):
+    processors = [{name: side.run.environment.get(name) for name in PROCESSOR} for side in (base, other)]
+    are_known = all(any(known.values()) for known in processors)
+    if are_known and processors[0] != processors[1] and any(_is_moved_score(c) for c in changes):
         yield "Accuracies at one seed repeat on one processor only: a part of their differences is its."
     if any(c.kind == "seconds" and "unpaired" in c.basis and c.verdict in CALLABLE for c in changes):
         yield (
             "Times of two runs are unpaired, their intervals over blocks: what lasted through a whole run, "
             "such as another program, is not in them."
         )
+
+
+def _is_moved_score(change: Change) -> bool:
+    return change.kind in ("score", "loss") and change.verdict in CALLABLE
 
 
 def _seeds(base: Side, other: Side, aligned: Alignment) -> Iterator[str]:

@@ -76,7 +76,9 @@ def overall_times(aligned: Alignment) -> Iterator[Overall]:
         blocks = []
         for log in logs:
             of_block = log.groupby("cell_id").agg(["mean", "size"])
-            blocks.append(of_block["mean"][of_block["size"] == of_block["size"].max()].to_numpy(float))
+            blocks.append(of_block["mean"][of_block["size"] == count].to_numpy(float))
+        if not all(map(len, blocks)):
+            continue
         estimates = [_mean_and_error(np.array(block)) for block in blocks]
         interval = difference_of_means(*estimates)
         shift = float(estimates[1][0] - estimates[0][0])

@@ -46,7 +46,7 @@ def comparison_parts(comparisons: Sequence[Comparison], *, every: bool = False) 
         found = list(summary(comparison, metrics))
         yield section(f"{a} and {b}: what was found", _lines(found or ["Nothing could be compared."]), [])
         if comparison.notes:
-            yield section("Where they are unlike", _lines(comparison.notes), [])
+            yield section("What limits the comparison", _lines(comparison.notes), [])
         moved = {each.workload for each in comparison.overall if each.is_called}
         shown = [
             c

@@ -237,6 +237,16 @@ class TestTime:
         assert "B (b) does not say what machine it ran on" in said(compared(base, other))
         assert {c.verdict for c in changes_of(compared(base, other), "step_seconds")} == {"not called"}
 
+    def test_a_run_that_was_timed_on_two_machines_is_refused(self, tmp_path: Path) -> None:
+        base, other = (written(tmp_path / name, cells_of(1)) for name in "ab")
+        other.selfchecks.extend(
+            {"machine": {"cpu": cpu, "cores": 2}, "cells": [cell]}
+            for cpu, cell in (("Example CPU", "time-0"), ("Other CPU", "time-1"))
+        )
+        found = compared(base, other)
+        assert "B (b) was timed on 2 machines (Example CPU, 2 cores; Other CPU, 2 cores)" in said(found)
+        assert {c.verdict for c in changes_of(found, "step_seconds")} == {"not called"}
+
     def test_another_torch_is_reported_and_not_refused(self, tmp_path: Path) -> None:
         base = written(tmp_path / "base", cells_of(1))
         other = written(tmp_path / "other", cells_of(2), environment={"torch": "2.13.0"})
