@@ -244,11 +244,17 @@ def _notes(base: Side, other: Side, aligned: Alignment, changes: Sequence[Change
     are_known = all(any(known.values()) for known in processors)
     if are_known and processors[0] != processors[1] and any(_is_moved_score(c) for c in changes):
         yield "Accuracies at one seed repeat on one processor only: a part of their differences is its."
+    if are_known and processors[0] != processors[1] and any(_is_moved(c, "scratch_bytes") for c in changes):
+        yield "Kernels' scratch, a part of peak_bytes, depends on the processor; tracked_peak_bytes does not."
     if any(c.kind == "seconds" and "unpaired" in c.basis and c.verdict in CALLABLE for c in changes):
         yield (
             "Times of two runs are unpaired, their intervals over blocks: what lasted through a whole run, "
             "such as another program, is not in them."
         )
+
+
+def _is_moved(change: Change, metric: str) -> bool:
+    return change.metric == metric and change.is_called
 
 
 def _is_moved_score(change: Change) -> bool:

@@ -11,7 +11,12 @@ PASSED, GATE_FAILED = 0, 4
 
 
 def compare(
-    runs: Annotated[list[str], typer.Argument(metavar="A B...", help="Run folders or names; A is the base.")],
+    runs: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="RUN", help="Two or more run folders or names: A, the base, then B and so on."
+        ),
+    ],
     fail_on: Annotated[
         list[str] | None,
         typer.Option(
