@@ -24,6 +24,7 @@ PARENT = (
     "harness/frame.py",
     "harness/environment.py",
     "harness/errors.py",
+    "harness/measure_settings.py",
     "harness/names.py",
     "harness/protocol.py",
     "harness/templates.py",
