@@ -1,11 +1,15 @@
 """`innerloop compare A B...`"""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from harness.errors import UsageError
+
+if TYPE_CHECKING:
+    from harness.analyze.loaded import LoadedRun
 
 PASSED, GATE_FAILED = 0, 4
 
@@ -79,7 +83,7 @@ def compare(
     for part in gate_parts(judged):
         console.print(part)
     if out is not None:
-        for path in _write(out, folders, compared):
+        for path in _write(out, [known[folder] for folder in folders], compared):
             typer.echo(path)
     return PASSED if all(each.outcome == "passed" for each in judged) else GATE_FAILED
 
@@ -94,7 +98,7 @@ def _pair(text: str) -> tuple[str, str]:
     raise UsageError(f"--map {text}: write two methods, such as --map maml=maml@higher.")
 
 
-def _write(out: Path, folders: list[Path], compared: list) -> list[Path]:
+def _write(out: Path, runs: "Sequence[LoadedRun]", compared: list) -> list[Path]:
     from harness.present.comparison import differences_frame
     from harness.present.plots import draw
     from harness.store import replace_file
@@ -107,4 +111,4 @@ def _write(out: Path, folders: list[Path], compared: list) -> list[Path]:
         ) from failure
     table = out / "differences.csv"
     replace_file(table, differences_frame(compared).to_csv(index=False, lineterminator="\n"))
-    return [table, *draw(folders, out)]
+    return [table, *draw(runs, out)]
