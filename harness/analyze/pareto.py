@@ -147,7 +147,6 @@ def dominated_points(best: np.ndarray, worst: np.ndarray) -> np.ndarray:
         others = worst[:, axes]
         no_worse = (others <= own[axes]).all(1)  # false for NaN: not known on all axes
         better = (others < own[axes]).any(1)
-        no_worse[i] = False
         dominated[i] = (no_worse & better).any()
     return dominated
 
