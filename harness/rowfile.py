@@ -16,10 +16,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import json as arrow_json
 
-from harness.store import ROW_FIELDS, Defects, RunFolder, settings_text
+from harness.store import ROW_FIELDS, WHOLE_NUMBERS, Defects, RunFolder, settings_text
 
-_WHOLE_NUMBERS = ("attempt", "inner_steps", "seed", "repeat")
-_TYPES = {name: pa.int64() if name in _WHOLE_NUMBERS else pa.string() for name in ROW_FIELDS}
+_TYPES = {name: pa.int64() if name in WHOLE_NUMBERS else pa.string() for name in ROW_FIELDS}
 _TYPES |= {"value": pa.float64(), "cell_done": pa.string()}
 
 
@@ -67,13 +66,17 @@ def _line_by_line(folder: RunFolder) -> RowFile:
 
 def _parsed(data: bytes) -> pa.Table | None:
     """All lines as columns; None of a file with a line that is neither a whole row nor closes a cell."""
+    lines = data.count(b"\n")
+    if not data.startswith(b"{") or data.count(b"\n{") != lines - 1 or data.count(b"}\n") != lines:
+        return None  # a line that is no object: of `null` alone Arrow's parser dies
     options = arrow_json.ParseOptions(
         explicit_schema=pa.schema(list(_TYPES.items())), unexpected_field_behavior="infer"
     )
     try:
+        if not data.isascii():
+            data.decode()
         table = arrow_json.read_json(pa.BufferReader(data), parse_options=options)
-        table.validate(full=True)  # that text is UTF-8
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+    except (UnicodeDecodeError, pa.ArrowInvalid, pa.ArrowNotImplementedError):
         return None
     closing = pc.is_valid(table["cell_done"])
     rows = table.filter(pc.invert(closing))
@@ -88,7 +91,7 @@ def _parsed(data: bytes) -> pa.Table | None:
     # A value may be null: whether all rows have one can be told by the name alone, which no text can hold
     # unescaped. A closing line has an attempt.
     sound = (
-        table.num_rows == data.count(b"\n")
+        table.num_rows == lines
         and data.count(b'"value":') == rows.num_rows
         and data.count(b'"cell_done":') == table.num_rows - rows.num_rows
         and all(rows[name].null_count == 0 for name in ROW_FIELDS if name != "value")
@@ -130,13 +133,14 @@ def _last_attempts(table: pa.Table, *, torn: bool) -> RowFile:
     rank = np.full(len(closings) + 1, len(last))  # of each closing line; of those that do not count, the last
     rank[[i for _, i in last.values()]] = np.arange(len(last))
     rank_of_line = rank[closed_by]
-    kept = np.flatnonzero((rank_of_line < len(last)) & ~is_closing)
-    kept = kept[np.argsort(rank_of_line[kept], kind="stable")]
-    rows, end_of_row = table.take(kept), closing.take(closed_by[kept])
+    kept = (rank_of_line < len(last)) & ~is_closing
+    rows, end_of_row = table.filter(pa.array(kept)), closing.take(closed_by[kept])
     own = pc.and_(
         pc.equal(rows["cell_id"], end_of_row["cell_done"]), pc.equal(rows["attempt"], end_of_row["attempt"])
     )
-    rows = rows.filter(own)
+    rows, rank_of_row = rows.filter(own), rank_of_line[kept][own.to_numpy()]
+    if (np.diff(rank_of_row) < 0).any():  # a cell that was measured again stays where it was first
+        rows = rows.take(np.argsort(rank_of_row, kind="stable"))
     unknown = {
         name: int((pc.is_valid(table[name]).to_numpy() & ~is_closing).sum())
         for name in table.column_names

@@ -10,12 +10,12 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.analyze.differences import accuracy_differences
-from harness.analyze.growth import MIB, memory_growth
+from harness.analyze.growth import MIB
 from harness.analyze.loaded import LoadedRun, load_run
 from harness.analyze.pairs import paired_ratios
 from harness.analyze.pareto import pareto_points
 from harness.analyze.readings import memory_readings
-from harness.analyze.slopes import time_slopes
+from harness.analyze.scaling import scaling_fits
 from harness.present.caveats import failure_table, flag_table
 from harness.present.differences import difference_sections
 from harness.present.efficient import efficient_sections
@@ -44,13 +44,12 @@ def show_run(run: LoadedRun | Path | str) -> list[RenderableType]:
     readings = memory_readings(frame)
     for workload, part in memory.groupby("workload"):
         table = grid(part, "peak_bytes", _mebibytes)
-        growth = sorted(memory_growth(part), key=lambda g: label_order(g.method, g.method_label))
-        notes = [*(g.sentence for g in growth), *_about_points(part, "peak_bytes")]
+        notes = [*_scaling(part), *_about_points(part, "peak_bytes")]
         shown.append(section(f"Peak memory of a meta-step, MiB: {workload}", table, notes))
         shown += readings_sections(readings[readings.workload == workload])
     ratios = paired_ratios(frame, method_order)
     for workload, part in time.groupby("workload"):
-        notes = [*_about_time(part), *_slopes(part), *_about_points(part, "median")]
+        notes = [*_about_time(part), *_scaling(part, frame), *_about_points(part, "median")]
         table = grid(part, "median", _milliseconds)
         shown.append(section(f"Time of a meta-step, ms: {workload}", table, notes))
         paired = ratios[ratios.workload == workload]
@@ -174,9 +173,9 @@ def _about_time(part: pd.DataFrame) -> list[str]:
     return [f"Median of {counted}, ± half of its bootstrap 95% interval: within this run, not between runs."]
 
 
-def _slopes(part: pd.DataFrame) -> list[str]:
-    slopes = sorted(time_slopes(part), key=lambda s: label_order(s.method, s.method_label))
-    return [slope.sentence for slope in slopes if slope.is_known]
+def _scaling(part: pd.DataFrame, frame: pd.DataFrame | None = None) -> list[str]:
+    fits = sorted(scaling_fits(part, frame), key=lambda fit: label_order(fit.method, fit.method_label))
+    return [fit.sentence for fit in fits if fit.slope is None or fit.slope.is_known]
 
 
 def _ratio(point: Any) -> str:
