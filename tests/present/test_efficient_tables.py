@@ -21,8 +21,8 @@ def shown(path: Path, cells: list[list[Row]], **manifest: Any) -> list[str]:
 
 
 def test_efficient_points_stand_by_method_with_their_inner_steps(tmp_path: Path) -> None:
-    """Memory is flat in steps but for MAML, accuracy rises: the most steps of each. MAML at 4 steps needs more
-    memory than FOMAML at 16 and is less accurate, but not beyond the intervals."""
+    """Memory is flat in steps but for MAML, accuracy rises: the most steps of each. MAML at 4 steps needs
+    more memory than FOMAML at 16 and is less accurate, but not beyond the intervals."""
     methods = ("maml", "reptile", "fomaml")
     cells = [accuracy_cell(m, k, s) for m in methods for k in (4, 16) for s in range(3)]
     cells += [memory_cell(m, k, budget_mib=1e6) for m in methods for k in (4, 16)]
