@@ -196,10 +196,10 @@ def test_several_runs_stand_side_by_side(tmp_path: Path, run: Path) -> None:
     cells = [memory_cell(method, steps) for method in METHODS for steps in (1, 2, 4)]
     second = write_run(tmp_path / "second", cells, command="innerloop run other", content={})
     page = page_of(run, second)
-    assert "2 runs side by side: first and second, " in page.text
+    assert "2 runs side by side: A (first) and B (second), " in page.text
     assert "innerloop run other" in page.in_code
     assert f"innerloop plot {run} {second} --metric memory" in page.in_code
-    assert "maml (second): 78.3 at 1 to 157 at 4" in page.text
+    assert "maml in B (second): 78.3 at 1 to 157 at 4" in page.text
 
 
 def test_runs_in_folders_of_one_name_are_told_apart(tmp_path: Path) -> None:

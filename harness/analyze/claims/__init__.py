@@ -7,7 +7,7 @@ from harness.analyze.claims.cost import NO_DEARER
 from harness.analyze.claims.figure2 import ERRORS, TIME
 from harness.analyze.claims.gains import GAINS
 from harness.analyze.claims.memory import CURVES, MEMORY_FACTOR, MEMORY_LIMIT, ORDERS
-from harness.analyze.claims.solution import PATH, VANISHING
+from harness.analyze.claims.solution import PATH
 from harness.analyze.claims.table1 import (
     COMPUTE_ACCELERATED,
     COMPUTE_PLAIN,
@@ -15,6 +15,7 @@ from harness.analyze.claims.table1 import (
     ERROR_TRUNCATED,
     ERROR_UNROLLED,
 )
+from harness.analyze.claims.vanishing import VANISHING
 from harness.analyze.loaded import LoadedRun
 
 __all__ = ["NOT_MEASURED", "NOT_REPRODUCED", "REPRODUCED", "STATED", "Claim", "Stated", "claims"]

@@ -28,6 +28,9 @@ SMALL_FACTOR = 4.0
 forward and backward pass, twice what a gradient keeps, and a derivative of each."""
 
 
+ONE_STEP = 0.05  # of the peak: unrolled, a sixteenfold loop holds several times as much
+
+
 def memory_of_one_gradient(run: LoadedRun) -> Iterator[Outcome]:
     """First-order MAML at its fewest inner steps holds one gradient at a time, of support or query: the
     larger is that of the inner loop where there are no more queries than shots."""
@@ -101,9 +104,11 @@ def has_shape(curve: Scaling, shape: str) -> bool | None:
         return None
     if curve.shape == shape:
         return True if curve.last_step >= STRETCH * curve.first_step else None
-    if shape == "linear" and curve.shape in ("late", "uneven"):
-        return None if curve.shape == "late" or curve.exponent_low <= 1 <= curve.exponent_high else False
-    return False
+    if shape == "constant":  # one step up, from where the peak lies elsewhere, is no growth yet
+        return None if curve.shape in ("late", "uneven") and abs(curve.change) <= ONE_STEP else False
+    if curve.shape == "uneven":
+        return False if curve.exponent_low > 1 or curve.exponent_high < 1 else None
+    return None if curve.shape == "late" else False
 
 
 def memory_is_linear_and_flat(run: LoadedRun) -> Iterator[Outcome]:

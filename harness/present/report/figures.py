@@ -2,9 +2,9 @@
 
 import re
 import shlex
-from collections.abc import Iterator, Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from harness.analyze.growth import MIB
@@ -28,6 +28,7 @@ INTERVALS = {
 }
 COUNTED = {"accuracy": "seeds", "time": "rounds", "gradient": "seeds"}
 STEPS_ACROSS = 12  # columns of a table of methods by inner steps: of more, a line a point
+UNTOLD = ["workload", "method"]  # columns of a frame that the caption and the label have told
 FLAGGED = "‡"
 
 
@@ -48,17 +49,20 @@ def figure_block(
         sources=tuple(
             source for run, evidence in drawing.evidence for source in tracer.sources(run, evidence)
         ),
-        commands=commands(drawing, [runs[run] for run in dict.fromkeys(run for run, _ in drawing.evidence)]),
+        commands=commands(
+            drawing, {run: runs[run] for run in dict.fromkeys(run for run, _ in drawing.evidence)}
+        ),
     )
     return block, inks
 
 
-def commands(drawing: Drawing, runs: Sequence[LoadedRun]) -> tuple[tuple[str, str], ...]:
+def commands(drawing: Drawing, named: dict[str, LoadedRun]) -> tuple[tuple[str, str], ...]:
     """What repeats the rows, a run each, and what repeats the picture."""
     found = []
-    for run in runs:
-        what = f"rows of {run.name}" if len(runs) > 1 else "rows"
+    for name, run in named.items():
+        what = f"rows of {name}" if len(named) > 1 else "rows"
         found.append((what, run.command or "unknown: the run's manifest does not say"))
+    runs = named.values()
     folders = " ".join(shlex.quote(str(run.path)) for run in runs)
     workloads = {workload for run in runs for workload in _of_measure(run, drawing).workload.unique()}
     only = f" --workload {shlex.quote(drawing.workload)}" if len(workloads) > 1 else ""
@@ -80,7 +84,7 @@ def describe(curves: Curves) -> str:
 
 
 def _line_in_words(run: str, label: str, line: pd.DataFrame, curves: Curves) -> str:
-    whose = f"{label} ({run})" if len(curves.runs) > 1 else label
+    whose = f"{label} in {run}" if len(curves.runs) > 1 else label
     known = line[line.value.notna()]
     parts = []
     if len(known):
@@ -102,7 +106,7 @@ def _table(drawing: Drawing, curves: Curves | None, *, several: bool) -> Table:
     if drawing.name == TRACE:
         columns, lines = _peaks(drawing.points, several)
     elif curves is None:
-        columns, lines = _frame(drawing.points)
+        columns, lines = _frame(drawing.points.drop(columns=UNTOLD if several else [*UNTOLD, "run"]))
     elif curves.by_steps and curves.points.inner_steps.nunique() <= STEPS_ACROSS:
         columns, lines, notes = _grid(curves, drawing, several)
     else:
@@ -225,11 +229,11 @@ def _frame(frame: pd.DataFrame) -> tuple[tuple[str, ...], list[tuple[Cell, ...]]
 
 
 def _any(value: Any) -> Cell:
-    if isinstance(value, bool) or not isinstance(value, int | float) or pd.isna(value):
-        return text(
-            "" if not isinstance(value, bool) and pd.api.types.is_scalar(value) and pd.isna(value) else value
-        )
-    return count(value) if float(value).is_integer() else number(value)
+    if isinstance(value, bool | np.bool_):
+        return Cell("yes" if value else "no")
+    if isinstance(value, int | float) and pd.notna(value):
+        return count(value) if float(value).is_integer() else number(value)
+    return NONE if pd.isna(value) else text(value)
 
 
 def _free_id(wanted: str, taken: set[str]) -> str:
@@ -240,11 +244,3 @@ def _free_id(wanted: str, taken: set[str]) -> str:
         name = f"{plain}-{number}"
     taken.add(name)
     return name
-
-
-def order_of(drawings: Sequence[Drawing]) -> Iterator[tuple[str, list[Drawing]]]:
-    """The measures in the order of a report, each with its pictures."""
-    for measure in ("accuracy", "memory", "time", "gradient", "pareto"):
-        part = [drawing for drawing in drawings if drawing.measure == measure]
-        if part:
-            yield measure, part
