@@ -23,7 +23,8 @@ RESULTS = Path("results")
 
 SCHEMA = 1
 """Of the rows, and of the manifest, which carries it. It goes up where an older innerloop would read a row
-wrongly; a key that may be ignored needs no new one. A manifest without the number is of the first."""
+wrongly; a key that may be ignored needs no new one."""
+FIRST_SCHEMA = 1  # of a manifest without the number
 
 # What a cell was run for. A point that fails leaves one row under the first of its measure's names.
 HEADLINES: dict[str, tuple[str, ...]] = {
