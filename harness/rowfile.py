@@ -116,15 +116,10 @@ def _settings(text: str) -> dict[str, Any]:
 def _last_attempts(table: pa.Table, *, torn: bool) -> RowFile:
     is_closing = pc.is_valid(table["cell_done"]).to_numpy()
     closings = np.flatnonzero(is_closing)
-    closed_by = np.searchsorted(
-        closings, np.arange(table.num_rows)
-    )  # of each line, which closing line ends it
+    closed_by = np.searchsorted(closings, np.arange(table.num_rows))  # the closing line that ends each line
     closing = table.select(["cell_done", "attempt"]).take(closings)
     last: dict[str, tuple[int, int]] = {}  # of each cell, its last attempt and which closing line ended it
-    for i, end in enumerate(
-        zip(closing["cell_done"].to_pylist(), closing["attempt"].to_pylist(), strict=True)
-    ):
-        cell, attempt = end
+    for i, (cell, attempt) in enumerate(zip(*(c.to_pylist() for c in closing.columns), strict=True)):
         if cell not in last or attempt >= last[cell][0]:
             last[cell] = (attempt, i)
     counts = np.zeros(len(closings) + 1, bool)  # whose lines count; those after the last closing line do not

@@ -57,19 +57,24 @@ class Grid:
             ):
                 width += 2 + self._width(end)
                 end += 1
-            yield self._table(self.steps[start:end])
+            yield self._table(self.steps[start:end], options.max_width)
             start = end
 
-    def _width(self, index: int) -> int:
+    def _width(self, index: int, *, wrapped: bool = True) -> int:
+        """What a column takes: of its longest word, or of its longest cell."""
         step = self.steps[index]
-        column = [line[step] for line in self.cells.values() if step in line]
-        return max(len(str(step)), *(len(word) for text in column for word in text.plain.split()))
+        column = [line[step].plain for line in self.cells.values() if step in line]
+        parts = [part for text in column for part in (text.split() if wrapped else [text])]
+        return max([len(str(step)), *map(len, parts)])
 
-    def _table(self, steps: list[int]) -> Table:
+    def _table(self, steps: list[int], width: int) -> Table:
+        """Names wrap last: where whole cells do not fit beside them, all are as narrow as their words."""
+        places = [self.steps.index(step) for step in steps]
+        wrapped = self.names + sum(2 + self._width(i, wrapped=False) for i in places) > width
         table = bare_table()
-        table.add_column(CORNER, overflow="fold")
-        for step in steps:
-            table.add_column(str(step), justify="right", min_width=self._width(self.steps.index(step)))
+        table.add_column(CORNER, overflow="fold", width=self.names)
+        for step, i in zip(steps, places, strict=True):
+            table.add_column(str(step), justify="right", width=self._width(i, wrapped=wrapped))
         for key in sorted(self.cells, key=lambda key: label_order(*key)):
             table.add_row(escape(key[1]), *(self.cells[key].get(step, "") for step in steps))
         return table

@@ -42,6 +42,20 @@ def test_long_labels_wrap_and_numbers_do_not(tmp_path: Path) -> None:
     assert text.count("108.0") == 18 + 2  # the readings repeat the last of each
 
 
+def test_names_stay_whole_where_values_and_their_intervals_can_make_room(tmp_path: Path) -> None:
+    cells = [
+        accuracy_cell("imaml-gd", 2**i, seed, settings={"cg_steps": cg}, cell_id=f"{cg}-{i}-{seed}")
+        for cg in (2, 20)
+        for i in range(8)
+        for seed in range(3)
+    ]
+    lines = shown(write_run(tmp_path / "run", cells)).splitlines()
+    start = next(i for i, line in enumerate(lines) if line.startswith("imaml-gd[cg_steps=2] "))
+    values, halves = lines[start].split()[1:], lines[start + 1].split()
+    assert len(values) == len(halves) == 8
+    assert all(half.startswith("±") for half in halves)
+
+
 def test_failed_points_show_their_status_and_memory_is_put_in_words(tmp_path: Path) -> None:
     lines = shown(write_run(tmp_path / "run", whole_run())).splitlines()
     assert "maml          78.3  104.7  157.4  262.8    oom" in [line.rstrip() for line in lines]
