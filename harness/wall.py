@@ -104,4 +104,4 @@ def _labels(cells: list[Cell]) -> list[str]:
             "settings": [str(m.settings) for m in methods],
         }
     )
-    return label_methods(frame, [m.settings for m in methods])
+    return list(label_methods(frame, {str(m.settings): m.settings for m in methods}))

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from harness.analyze.summary import POINT, fate_of, points_of, tidy, values_of
+from harness.analyze.points import POINT, least_of, mean_of, median_of, most_of, points_of, tidy
 from harness.store import HEADLINES
 
 ERRORS = ("rel_error_implicit", "rel_error_unrolled")
@@ -19,6 +19,7 @@ ENDS = (*ERRORS, "meta_gradient_norm")  # those that are drawn, with their sprea
 
 STANDS_STILL = 0.1  # of the decades by which the inner residual falls meanwhile
 UNCHANGED = 0.1  # of an error, where the inner residual is unknown or has come to its end
+POINTS_FOR_A_TREND = 3
 ROUNDING = 1e-13  # relative: a float64 sum over some hundred steps
 
 
@@ -44,30 +45,30 @@ def gradient_summary(frame: pd.DataFrame) -> pd.DataFrame:
         "diverged",
     ]
     records = []
-    for point, rows in points_of(frame, "gradient"):
-        record: dict[str, Any] = {metric: geometric_mean(values_of(rows, metric)) for metric in SCALES}
+    for rows in points_of(frame, "gradient"):
+        record: dict[str, Any] = {metric: geometric_mean(rows.values(metric)) for metric in SCALES}
         for metric in ENDS:
-            values = values_of(rows, metric)
-            record |= {f"{metric}_low": values.min(), f"{metric}_high": values.max()}
-        record |= {metric: values_of(rows, metric).mean() for metric in COSINES}
-        record |= {metric: values_of(rows, metric).median() for metric in COUNTS}
+            values = rows.values(metric)
+            record |= {f"{metric}_low": least_of(values), f"{metric}_high": most_of(values)}
+        record |= {metric: mean_of(rows.values(metric)) for metric in COSINES}
+        record |= {metric: median_of(rows.values(metric)) for metric in COUNTS}
         record["work"] = record["gradient_evaluations"] + record["hessian_products"]
-        errors = rows[rows.metric.isin(ERRORS) & (rows.status == "ok")]
-        record["seeds"] = errors.seed.nunique()
-        record["diverged"] = int((rows.metric.isin(ERRORS) & (rows.status == "diverged")).sum())
-        counted = rows[rows.status != "skipped"] if len(errors) else rows
-        records.append(point | record | fate_of(counted, *HEADLINES["gradient"]))
-    return tidy(records, " ".join(columns))
+        record["seeds"] = rows.seeds(*ERRORS)
+        record["diverged"] = rows.count("diverged", *ERRORS)
+        fate = rows.fate(*HEADLINES["gradient"], skipped=record["seeds"] == 0)
+        records.append(rows.point | record | fate)
+    return tidy(records, columns)
 
 
-def geometric_mean(values: pd.Series) -> float:
+def geometric_mean(values: np.ndarray) -> float:
     """NaN of nothing, 0 where all values are. A zero among others would hide them: it counts as float64's
     spacing at 1, or as the least of the others where that is smaller."""
-    if values.nunique() == 1:  # to the last bit: it may be held against a threshold
-        return float(values.iloc[0])
+    if not len(values):
+        return float("nan")
+    if values.min() == values.max():  # to the last bit: it may be held against a threshold
+        return float(values[0])
     least = min(values[values > 0].min(), np.finfo(float).eps)
-    above = values.mask(values == 0, least).to_numpy(float)
-    return float(np.exp(np.log(above).mean())) if len(values) else float("nan")
+    return float(np.exp(np.log(np.where(values == 0, least, values)).mean()))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +81,7 @@ class Floor:
     target: str  # of `ERRORS`
     error: float
     inner_steps: int
-    falls: bool | None  # None where a single point was measured
+    falls: bool | None  # None where too few points were measured, or they do not tell
     inner_residual: float
     solver_residual: float
 
@@ -123,7 +124,7 @@ def error_floors(gradient: pd.DataFrame, target: str) -> list[Floor]:
                 target=target,
                 error=float(last[target]),
                 inner_steps=int(last.inner_steps),
-                falls=_falls(known.iloc[-2], last, target) if len(known) > 1 else None,
+                falls=_falls(known, target),
                 inner_residual=float(last.inner_residual),
                 solver_residual=float(last.solver_residual),
             )
@@ -131,7 +132,17 @@ def error_floors(gradient: pd.DataFrame, target: str) -> list[Floor]:
     return found
 
 
-def _falls(before: pd.Series, last: pd.Series, target: str) -> bool:
+def _falls(known: pd.DataFrame, target: str) -> bool | None:
+    """At its end, from the last three points: one step down may be chance, so two in a row are a fall."""
+    if len(known) < POINTS_FOR_A_TREND:
+        return None
+    before, last = (_is_lower(known.iloc[i - 1], known.iloc[i], target) for i in (-2, -1))
+    if not last:
+        return False
+    return True if before else None
+
+
+def _is_lower(before: pd.Series, last: pd.Series, target: str) -> bool:
     decades = _decades(before[target], last[target])
     inner = _decades(before.inner_residual, last.inner_residual)
     if np.isnan(inner) or last.inner_residual <= ROUNDING:

@@ -5,13 +5,12 @@ from typing import Any
 import pandas as pd
 from rich.console import RenderableType
 
-from harness.analyze.cost import CostModel, cost_models, costs
+from harness.analyze.cost import CostModel, cost_models
 from harness.present.grid import grid, section
 
 
-def cost_sections(rows: pd.DataFrame, time: pd.DataFrame) -> dict[str, list[RenderableType]]:
-    """One a workload of which any point was counted; `time` is the run's `time_summary`."""
-    table = costs(rows, time)
+def cost_sections(table: pd.DataFrame) -> dict[str, list[RenderableType]]:
+    """One a workload of which any point was counted, from `costs`."""
     return {model.workload: [_section(model, table)] for model in cost_models(table)}
 
 

@@ -9,29 +9,28 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from harness.analyze.crossings import Crossing, crossings, telling
+from harness.analyze.crossings import Crossing, telling
+from harness.analyze.differences import accuracy_differences
 from harness.analyze.growth import MIB
+from harness.analyze.loaded import LoadedRun, load_run
 from harness.analyze.pairs import paired_ratios
 from harness.analyze.readings import memory_readings
 from harness.analyze.scaling import scaling_fits
-from harness.analyze.summary import accuracy_summary, failures, memory_summary, time_summary
-from harness.frame import load_frame
 from harness.present.caveats import failure_table, flag_table
 from harness.present.cost import cost_sections
+from harness.present.differences import difference_sections
 from harness.present.gradient import gradient_sections
 from harness.present.grid import PARTLY, bare_table, grid, section
 from harness.present.palette import NEWTON_METHODS, label_order, method_order
 from harness.present.readings import readings_sections
 from harness.settings import format_settings
-from harness.store import RunFolder
 
 
-def show_run(path: Path | str | RunFolder) -> list[RenderableType]:
+def show_run(run: LoadedRun | Path | str) -> list[RenderableType]:
     """The renderables, top to bottom. Nothing is cut off at 80 columns: long cells wrap."""
-    folder = path if isinstance(path, RunFolder) else RunFolder.open(path)
-    frame = load_frame(folder)
-    accuracy, memory, time = accuracy_summary(frame), memory_summary(frame), time_summary(frame)
-    shown: list[RenderableType] = [header(folder)]
+    run = run if isinstance(run, LoadedRun) else load_run(run)
+    frame, accuracy, memory, time = run.rows, run.accuracy, run.memory, run.time
+    shown: list[RenderableType] = [header(run)]
     for workload, part in accuracy.groupby("workload"):
         loss = bool((part.metric == "loss").any())
         title = f"{'Loss' if loss else 'Accuracy, %,'} on fresh test tasks: {workload}"
@@ -40,9 +39,10 @@ def show_run(path: Path | str | RunFolder) -> list[RenderableType]:
         if len(untrained := part.dropna(subset="untrained")):
             floor = grid(untrained, "untrained", _untrained_loss if loss else _untrained_percent)
             shown.append(section("The same adaptation from the untrained initialisation", floor, []))
-    shown += gradient_sections(frame)
+    shown += difference_sections(accuracy_differences(run))
+    shown += gradient_sections(run)
     readings = memory_readings(frame)
-    crossed = telling(crossings(frame), label_order)
+    crossed = telling(run.crossings(), label_order)
     for workload, part in memory.groupby("workload"):
         table = grid(part, "peak_bytes", _mebibytes)
         notes = [
@@ -53,7 +53,7 @@ def show_run(path: Path | str | RunFolder) -> list[RenderableType]:
         shown.append(section(f"Peak memory of a meta-step, MiB: {workload}", table, notes))
         shown += readings_sections(readings[readings.workload == workload])
     ratios = paired_ratios(frame, method_order)
-    cost = cost_sections(frame, time)
+    cost = cost_sections(run.costs())
     for workload, part in time.groupby("workload"):
         notes = [*_about_time(part), *_scaling(part, frame), *_about_points(part, "median")]
         table = grid(part, "median", _milliseconds)
@@ -64,31 +64,31 @@ def show_run(path: Path | str | RunFolder) -> list[RenderableType]:
             notes = [*_about_ratios(paired), *_crossings(crossed, workload, "time")]
             shown.append(section(title, grid(paired, "ratio", _ratio), notes))
         shown += cost.get(str(workload), [])
-    failed = failures(frame)
-    if not failed.empty:
-        shown.append(section("Failed and skipped", failure_table(failed), []))
+    if not run.failures.empty:
+        shown.append(section("Failed and skipped", failure_table(run.failures), []))
     if (frame.metric == "flag").any():
         shown.append(section("Flags: read these numbers with care", flag_table(frame), []))
     if not frame.empty:
         shown.append(section("Settings", settings_table(frame), []))
     if frame.empty:
-        shown.append(Text("No cell of the plan has finished yet."))
+        shown.append(
+            Text("No cell of the plan has finished yet." if run.cells_planned else "It has no rows.")
+        )
     return shown
 
 
-def header(folder: RunFolder) -> Text:
-    """Suite, progress, and the machine in one line."""
-    manifest, environment = folder.manifest(), folder.environment()
-    planned = {cell["id"] for cell in manifest.get("cells", [])}
-    finished = [c for c in folder.finished().values() if c.cell_id in planned and not c.interrupted]
+def header(run: LoadedRun) -> Text:
+    """Suite, progress, and the machine in one line; then what is to be known before the figures."""
+    finished, planned = f"{run.cells_finished:,}", run.cells_planned
     facts = [
-        f"{len(finished)} of {len(planned)} cells finished",
-        _fact(environment, "device_name"),
-        _counted(threads, "thread") if (threads := _fact(environment, "threads")) else "",
-        f"torch {torch}" if (torch := _fact(environment, "torch")) else "",
+        f"{finished} cells finished" if planned is None else f"{finished} of {planned:,} cells finished",
+        _fact(run.environment, "device_name"),
+        _counted(threads, "thread") if (threads := _fact(run.environment, "threads")) else "",
+        f"torch {torch}" if (torch := _fact(run.environment, "torch")) else "",
     ]
-    run = str(manifest.get("run_id", folder.path.name))
-    return Text.assemble((run, "bold"), "".join(f" · {fact}" for fact in facts if fact), "\n")
+    name = str(run.manifest.get("run_id", run.name))
+    line = Text.assemble((name, "bold"), "".join(f" · {fact}" for fact in facts if fact), "\n")
+    return line.append("".join(f"{caveat}\n" for caveat in run.caveats), "yellow")
 
 
 def _fact(environment: dict[str, Any], name: str) -> str:

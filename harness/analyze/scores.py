@@ -1,0 +1,118 @@
+"""What each point of a workload scored in each seed, and on each test task of it."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from harness.store import HEADLINES
+
+PER_TASK = "per_task.csv"  # what an accuracy cell leaves beside its rows
+KEYS = ["method", "method_label", "inner_steps"]
+NOT_RUN = "not run"
+TESTED = re.compile(r"(\d+) test tasks")
+SAME_MEAN = 1e-5  # relative: rows have the mean of float32 values
+
+
+class Point(NamedTuple):
+    method: str
+    label: str
+    inner_steps: int
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Scores:
+    """Test scores of one workload. Arrays are [points, seeds], NaN where there is no value.
+
+    mean: over the test tasks; half: the 95% half-width over them.
+    validation: the score on validation tasks at the meta-step that they chose, and that was tested.
+    fate: `ok`, the status of what failed, or `NOT_RUN`. cell: the id, empty where not run.
+    tasks: how many test tasks a seed, where the rows say.
+    """
+
+    workload: str
+    metric: str  # "accuracy", higher is better, or "loss", lower is better
+    points: list[Point]
+    seeds: np.ndarray
+    mean: np.ndarray
+    half: np.ndarray
+    validation: np.ndarray
+    fate: np.ndarray
+    cell: np.ndarray
+    tasks: int | None
+
+
+def test_scores(rows: pd.DataFrame) -> Iterator[Scores]:
+    """One for each workload whose accuracy was asked for."""
+    for workload, part in rows[rows.measure == "accuracy"].groupby("workload"):
+        metric, best = ("loss", "min") if (part.metric == "loss").any() else ("accuracy", "max")
+        point, points = _numbered(part)
+        seeds, seed = np.unique(part.seed.to_numpy(), return_inverse=True)
+        shape = (len(points), len(seeds))
+        place = point * len(seeds) + seed
+        name, status = part.metric.to_numpy(str), part.status.to_numpy(str)
+        value = np.where(status == "ok", part.value.to_numpy(float), np.nan)
+        of_metric = name == metric
+        mean = _table(shape, place, value, of_metric, "mean")
+        headline = np.isin(name, HEADLINES["accuracy"])
+        fate = np.full(shape, NOT_RUN, dtype=object)
+        fate.flat[place[headline]] = status[headline]
+        fate[np.isfinite(mean)] = "ok"
+        cell = np.full(shape, "", dtype=object)
+        cell.flat[place[headline]] = part.cell_id.to_numpy(str)[headline]
+        yield Scores(
+            workload=str(workload),
+            metric=metric,
+            points=points,
+            seeds=seeds,
+            mean=mean,
+            half=_table(shape, place, value, name == f"{metric}_ci95", "mean"),
+            validation=_table(shape, place, value, name == f"validation_{metric}", best),
+            fate=fate,
+            cell=cell,
+            tasks=_tested(part.detail.to_numpy()[of_metric & (status == "ok")]),
+        )
+
+
+def _numbered(part: pd.DataFrame) -> tuple[np.ndarray, list[Point]]:
+    """The points in order, and of each row the number of its own."""
+    number = part.groupby(KEYS).ngroup().to_numpy()
+    _, some_row = np.unique(number, return_index=True)
+    keys = part[KEYS].iloc[some_row].itertuples(index=False, name=None)
+    return number, [Point(method, label, int(steps)) for method, label, steps in keys]
+
+
+def _table(
+    shape: tuple[int, int], place: np.ndarray, value: np.ndarray, chosen: np.ndarray, how: str
+) -> np.ndarray:
+    """The chosen values, each at its place in the flat table; of several at one place `how` makes one."""
+    found = pd.Series(value[chosen]).groupby(place[chosen]).agg(how)
+    table = np.full(shape, np.nan)
+    table.flat[found.index.to_numpy(int)] = found.to_numpy()
+    return table
+
+
+def _tested(details: np.ndarray) -> int | None:
+    for detail in details:
+        if match := TESTED.match(str(detail)):
+            return int(match[1])
+    return None
+
+
+def task_scores(cells: Path, scores: Scores, point: int, seed: int) -> pd.Series | None:
+    """Of each test task, by its number; None where the cell has left no such file.
+
+    Nor where the file is not of this row: its mean is another.
+    """
+    path = cells / scores.cell[point, seed] / PER_TASK
+    try:
+        table = pd.read_csv(path, usecols=["task", scores.metric]).dropna()
+    except (OSError, ValueError):
+        return None
+    values = table.set_index("task")[scores.metric]
+    same = np.isclose(values.mean(), scores.mean[point, seed], rtol=SAME_MEAN, atol=0)
+    return values.astype(float) if same and values.index.is_unique else None
