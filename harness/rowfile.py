@@ -16,10 +16,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import json as arrow_json
 
-from harness.store import ROW_FIELDS, Defects, RunFolder, settings_text
+from harness.store import ROW_FIELDS, WHOLE_NUMBERS, Defects, RunFolder, settings_text
 
-_WHOLE_NUMBERS = ("attempt", "inner_steps", "seed", "repeat")
-_TYPES = {name: pa.int64() if name in _WHOLE_NUMBERS else pa.string() for name in ROW_FIELDS}
+_TYPES = {name: pa.int64() if name in WHOLE_NUMBERS else pa.string() for name in ROW_FIELDS}
 _TYPES |= {"value": pa.float64(), "cell_done": pa.string()}
 
 
@@ -67,41 +66,41 @@ def _line_by_line(folder: RunFolder) -> RowFile:
 
 def _parsed(data: bytes) -> pa.Table | None:
     """All lines as columns; None of a file with a line that is neither a whole row nor closes a cell."""
+    letters = np.frombuffer(data, np.uint8)
+    ends = np.flatnonzero(letters == ord("\n"))
+    starts = np.r_[0, ends[:-1] + 1]
+    if (letters[starts] != ord("{")).any() or (letters[ends - 1] != ord("}")).any():
+        return None  # a line that is no object: of `null` alone Arrow's parser dies
     options = arrow_json.ParseOptions(
         explicit_schema=pa.schema(list(_TYPES.items())), unexpected_field_behavior="infer"
     )
     try:
+        if not data.isascii():
+            data.decode()
         table = arrow_json.read_json(pa.BufferReader(data), parse_options=options)
-        table.validate(full=True)  # that text is UTF-8
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-        return None
-    closing = pc.is_valid(table["cell_done"])
-    rows = table.filter(pc.invert(closing))
-    try:
         settings = {
             text: settings_text(_settings(text))
-            for text in pc.unique(rows["settings"]).to_pylist()
+            for text in pc.unique(table["settings"]).to_pylist()
             if text is not None
         }
-    except ValueError:
+    except (ValueError, pa.ArrowNotImplementedError):  # of which Arrow's own and those of text are kinds
         return None
-    # A value may be null: whether all rows have one can be told by the name alone, which no text can hold
-    # unescaped. A closing line has an attempt.
-    sound = (
-        table.num_rows == data.count(b"\n")
-        and data.count(b'"value":') == rows.num_rows
-        and data.count(b'"cell_done":') == table.num_rows - rows.num_rows
-        and all(rows[name].null_count == 0 for name in ROW_FIELDS if name != "value")
-        and table["attempt"].null_count == 0
-        and pc.all(pc.is_finite(rows["value"])).as_py() is not False
-    )
-    if not sound:
+    if table.num_rows != len(ends) or table["attempt"].null_count:
+        return None
+    is_row = pc.is_null(table["cell_done"])
+    whole = [name for name in ROW_FIELDS if name not in ("value", "attempt")]
+    if not all(pc.all(pc.equal(pc.is_valid(table[name]), is_row)).as_py() for name in whole):
+        return None
+    # A value may be null, but not absent. Its name between quotes can be nothing but the key.
+    valueless = np.flatnonzero(pc.and_(is_row, pc.is_null(table["value"])).to_numpy())
+    if not all(b'"value":' in data[starts[i] : ends[i]] for i in valueless):
+        return None
+    if pc.all(pc.is_finite(table["value"])).as_py() is False:
         return None
     if any(text != plain for text, plain in settings.items()):
         texts = [settings.get(text) for text in table["settings"].to_pylist()]
-        table = table.set_column(
-            table.column_names.index("settings"), "settings", pa.array(texts, pa.string())
-        )
+        column = table.column_names.index("settings")
+        table = table.set_column(column, "settings", pa.array(texts, pa.string()))
     return table
 
 
@@ -119,7 +118,7 @@ def _last_attempts(table: pa.Table, *, torn: bool) -> RowFile:
     closed_by = np.searchsorted(
         closings, np.arange(table.num_rows)
     )  # of each line, which closing line ends it
-    closing = table.take(closings)
+    closing = table.select(["cell_done", "attempt"]).take(closings)
     last: dict[str, tuple[int, int]] = {}
     for i, end in enumerate(
         zip(closing["cell_done"].to_pylist(), closing["attempt"].to_pylist(), strict=True)
@@ -131,12 +130,16 @@ def _last_attempts(table: pa.Table, *, torn: bool) -> RowFile:
     rank[[i for _, i in last.values()]] = np.arange(len(last))
     rank_of_line = rank[closed_by]
     kept = np.flatnonzero((rank_of_line < len(last)) & ~is_closing)
-    kept = kept[np.argsort(rank_of_line[kept], kind="stable")]
-    rows, end_of_row = table.take(kept), closing.take(closed_by[kept])
-    own = pc.and_(
-        pc.equal(rows["cell_id"], end_of_row["cell_done"]), pc.equal(rows["attempt"], end_of_row["attempt"])
-    )
-    rows = rows.filter(own)
+    end_of_row = closing.take(closed_by[kept])
+    cells = table["cell_id"].take(kept), table["attempt"].take(kept)
+    own = pc.and_(pc.equal(cells[0], end_of_row["cell_done"]), pc.equal(cells[1], end_of_row["attempt"]))
+    kept = kept[own.to_numpy()]
+    if (np.diff(rank_of_line[kept]) < 0).any():  # a cell that was measured again stays where it was first
+        rows = table.take(kept[np.argsort(rank_of_line[kept], kind="stable")])
+    else:
+        is_kept = np.zeros(table.num_rows, bool)
+        is_kept[kept] = True
+        rows = table.filter(pa.array(is_kept))  # much faster than `take`
     unknown = {
         name: int((pc.is_valid(table[name]).to_numpy() & ~is_closing).sum())
         for name in table.column_names

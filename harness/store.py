@@ -89,8 +89,12 @@ class Row:
         settings = json.loads(settings) if isinstance(settings, str) else settings
         if not isinstance(settings, dict):
             raise ValueError("settings are a JSON object")
-        known = {name: record[name] for name in ROW_FIELDS if name in record}
-        return cls(**known | {"settings": settings})
+        known = {name: record[name] for name in ROW_FIELDS if name in record} | {"settings": settings}
+        for name, value in known.items():
+            is_one = isinstance(value, _KINDS[name]) and not isinstance(value, bool)
+            if not is_one or (name in WHOLE_NUMBERS and abs(value) > _LARGEST):
+                raise TypeError(f"{name} cannot be {value!r}")
+        return cls(**known)
 
     @property
     def is_headline(self) -> bool:
@@ -104,6 +108,11 @@ def settings_text(settings: dict[str, Any]) -> str:
 
 
 ROW_FIELDS = tuple(f.name for f in fields(Row))
+WHOLE_NUMBERS = ("attempt", "inner_steps", "seed", "repeat")
+_LARGEST = 2**63 - 1  # of whole numbers, as columns hold them
+_KINDS: dict[str, tuple[type, ...]] = {
+    name: (int,) if name in WHOLE_NUMBERS else (str,) for name in ROW_FIELDS
+} | {"value": (int, float, type(None)), "settings": (dict,)}
 REQUIRED_FIELDS = tuple(f.name for f in fields(Row) if f.default is MISSING and f.default_factory is MISSING)
 
 
@@ -180,9 +189,15 @@ class RunFolder:
     def open(cls, path: Path | str) -> Self:
         """A run that exists. Raises UsageError for anything else."""
         folder = cls(Path(path))
-        if not folder.is_run():
-            raise UsageError(f"{path} is not a run folder: it has no manifest.json.")
-        return folder
+        if folder.is_run():
+            return folder
+        if not folder.path.exists():
+            raise UsageError(f"{path} is not there; name the folder of a run, which holds its manifest.json.")
+        if not folder.path.is_dir():
+            raise UsageError(f"{path} is a file; name the folder of a run, such as the one that it is in.")
+        runs = sorted(p.name for p in folder.path.iterdir() if p.is_dir() and cls(p).is_run())
+        inside = f" It holds runs: name one of {', '.join(runs)}." if runs else ""
+        raise UsageError(f"{path} is not a run folder: it has no manifest.json.{inside}")
 
     def is_run(self) -> bool:
         return self.manifest_path.is_file() or self.rows_path.is_file()
@@ -360,7 +375,7 @@ class RunFolder:
                         rows.append(_read_row(line, defects))
                     except TypeError:
                         defects.foreign_lines += 1
-                    except ValueError:
+                    except (ValueError, OverflowError):
                         readable = False
                     continue
                 defects.unclosed_lines = 0

@@ -33,7 +33,6 @@ from harness.measure.memory import measure_memory
 from harness.measure.time import PointFailed, measure_time, warm_up
 from harness.measure.tracker import VirtualOutOfMemory
 from harness.measure.wall import find_wall
-from harness.measure.work import work_readings
 from harness.memory_limit import limited_to_available
 from harness.numerics import fix_numerics
 from harness.preflight import list_methods, list_workloads, numeric_code, preflight
@@ -215,7 +214,7 @@ def _run_block(launch: Launch, tasks: Tasks, send: Send) -> None:
         except Exception as failure:
             send(failed(cell, i, failure))
             continue
-        for reading in work_readings(i, [contestants[-1].work], "the first meta-step", cell.block):
+        for reading in contestants[-1].work_readings(cell.block):
             send(reading)
     calm = CalmCheck()
     timed = set()  # who fails in a later round leaves what was timed before it

@@ -19,6 +19,7 @@ ENDS = (*ERRORS, "meta_gradient_norm")  # those that are drawn, with their sprea
 
 STANDS_STILL = 0.1  # of the decades by which the inner residual falls meanwhile
 UNCHANGED = 0.1  # of an error, where the inner residual is unknown or has come to its end
+POINTS_FOR_A_TREND = 3
 ROUNDING = 1e-13  # relative: a float64 sum over some hundred steps
 
 
@@ -80,7 +81,7 @@ class Floor:
     target: str  # of `ERRORS`
     error: float
     inner_steps: int
-    falls: bool | None  # None where a single point was measured
+    falls: bool | None  # None where too few points were measured, or they do not tell
     inner_residual: float
     solver_residual: float
 
@@ -123,7 +124,7 @@ def error_floors(gradient: pd.DataFrame, target: str) -> list[Floor]:
                 target=target,
                 error=float(last[target]),
                 inner_steps=int(last.inner_steps),
-                falls=_falls(known.iloc[-2], last, target) if len(known) > 1 else None,
+                falls=_falls(known, target),
                 inner_residual=float(last.inner_residual),
                 solver_residual=float(last.solver_residual),
             )
@@ -131,7 +132,17 @@ def error_floors(gradient: pd.DataFrame, target: str) -> list[Floor]:
     return found
 
 
-def _falls(before: pd.Series, last: pd.Series, target: str) -> bool:
+def _falls(known: pd.DataFrame, target: str) -> bool | None:
+    """At its end, from the last three points: one step down may be chance, so two in a row are a fall."""
+    if len(known) < POINTS_FOR_A_TREND:
+        return None
+    before, last = (_is_lower(known.iloc[i - 1], known.iloc[i], target) for i in (-2, -1))
+    if not last:
+        return False
+    return True if before else None
+
+
+def _is_lower(before: pd.Series, last: pd.Series, target: str) -> bool:
     decades = _decades(before[target], last[target])
     inner = _decades(before.inner_residual, last.inner_residual)
     if np.isnan(inner) or last.inner_residual <= ROUNDING:

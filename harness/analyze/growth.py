@@ -8,6 +8,7 @@ from harness.analyze.finding import Evidence
 from harness.analyze.slopes import TimeSlope
 
 MIB = 2**20
+FLAT = 0.005  # of the least peak over the whole stretch
 NAMED = {"sqrt": 0.5, "linear": 1.0, "quadratic": 2.0}
 POINTS_FOR_A_SHAPE = 3  # two points always lie on a line
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -24,8 +24,15 @@ from harness.frame import with_settings
 from harness.rowfile import read_rows
 from harness.store import RunFolder
 
+if TYPE_CHECKING:
+    from harness.analyze.claims import Claim
+    from harness.analyze.comparison import Comparison
+    from harness.analyze.crossings import Crossing
+    from harness.analyze.difference import Difference
+    from harness.analyze.growth import Scaling
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class LoadedRun:
     """What `load_run` returns. `rows` is the truth, everything else is made of it on first use.
 
@@ -83,6 +90,55 @@ class LoadedRun:
         """What the instruments warn of: a line a warning, the point that it is about, and its seed."""
         flags = self.rows[self.rows.metric == "flag"].rename(columns={"detail": "warning"})
         return flags[["measure", *POINT, "seed", "warning"]].reset_index(drop=True)
+
+    def accuracy_differences(self) -> "list[Difference]":
+        """Who is more accurate, by how much, and how sure that is: pairs of methods, by episode and seed."""
+        from harness.analyze.differences import accuracy_differences
+
+        return accuracy_differences(self)
+
+    def pareto(self) -> pd.DataFrame:
+        """Which points no other beats on every axis, see `harness.analyze.pareto.pareto_points`."""
+        from harness.analyze.pareto import pareto_points
+
+        return pareto_points(self)
+
+    def scaling(self) -> "list[Scaling]":
+        """How memory, then time, grow with inner steps: a + b * steps^p, a line a method and workload."""
+        from harness.analyze.scaling import scaling_fits
+
+        return [*scaling_fits(self.memory), *scaling_fits(self.time, self.rows)]
+
+    def crossings(self) -> "list[Crossing]":
+        """From how many inner steps on one method takes less than another, of memory and of time."""
+        from harness.analyze.crossings import crossings
+
+        return crossings(self.rows)
+
+    def costs(self) -> pd.DataFrame:
+        """Gradients and Hessian products beside measured seconds, see `harness.analyze.cost.costs`."""
+        from harness.analyze.cost import costs
+
+        return costs(self.rows, self.time)
+
+    def claims(self) -> "list[Claim]":
+        """What these rows say to each claim of the paper."""
+        from harness.analyze.claims import claims
+
+        return claims([self])
+
+    def compare(self, other: "LoadedRun") -> "Comparison":
+        """What is different in `other`, with intervals: this run is the base."""
+        from harness.analyze.comparison import compare
+
+        return compare([self, other])[0]
+
+    def __repr__(self) -> str:
+        """In a notebook: which run, what it measured, and what is wrong with it."""
+        measures = ", ".join(sorted(self.rows.measure.unique())) or "nothing measured"
+        of_plan = "" if self.cells_planned is None else f" of {self.cells_planned:,}"
+        facts = f"{self.cells_finished:,}{of_plan} cells, {len(self.rows):,} rows: {measures}"
+        return "\n  ".join([f"LoadedRun {self.path}: {facts}", *self.caveats])
 
 
 def load_run(path: Path | str | RunFolder) -> LoadedRun:

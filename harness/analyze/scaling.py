@@ -16,13 +16,12 @@ import pandas as pd
 from scipy.special import fdtri, stdtrit
 
 from harness.analyze.bounds import exceeded_by
-from harness.analyze.growth import NAMED, POINTS_FOR_A_SHAPE, Scaling
+from harness.analyze.growth import FLAT, NAMED, POINTS_FOR_A_SHAPE, Scaling
 from harness.analyze.noise import block_minima, curve_of
 from harness.analyze.power import PowerFit, Values, fit_level, fit_power
 from harness.analyze.slopes import time_slopes
 from harness.analyze.summary import LEVEL, POINT
 
-FLAT = 0.005  # of the least peak over the whole stretch
 FLAT_SECONDS = 0.1  # half-width of a change in time, below which "flat" says something
 ROUNDING, ROUNDING_BYTES = 2e-4, 4096
 """What memory may lie off a law: relative, and in bytes. The CPU's allocator rounds a tensor by up to 63

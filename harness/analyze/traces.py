@@ -1,24 +1,21 @@
 """Memory over one meta-step, as the tracker saw it: what `memory` cells leave beside their rows."""
 
-from pathlib import Path
-
 import pandas as pd
 
+from harness.analyze.loaded import LoadedRun
 from harness.analyze.summary import POINT
-from harness.frame import load_frame
 from harness.store import RunFolder
 
 TRACE = "memory_trace.csv"
 COLUMNS = [*POINT, "operator", "fraction", "live_bytes", "phase"]
 
 
-def memory_traces(run: Path | str | RunFolder) -> pd.DataFrame:
+def memory_traces(run: LoadedRun) -> pd.DataFrame:
     """Each method's trace at its largest number of inner steps that fits, one below the other.
 
     `fraction` is how far into the step's operators a line is, from 0 to 1. Empty where no cell left a trace.
     """
-    folder = run if isinstance(run, RunFolder) else RunFolder.open(run)
-    frame = load_frame(folder)
+    folder, frame = RunFolder(run.path), run.rows
     peaks = frame[(frame.measure == "memory") & (frame.metric == "peak_bytes") & (frame.status == "ok")]
     parts = []
     for _, cells in peaks.groupby(POINT[:3]):

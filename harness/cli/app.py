@@ -8,7 +8,7 @@ import typer
 import typer.main
 
 from harness import __version__
-from harness.cli import check, claims, env, listing, new, plot, run, selfcheck, show, wall
+from harness.cli import check, claims, compare, env, listing, new, plot, report, run, selfcheck, show, wall
 from harness.errors import NothingSelected, UsageError
 from harness.store import StoreError
 
@@ -25,7 +25,9 @@ app = typer.Typer(
 app.command("run")(run.run)
 app.command("list")(listing.list_things)
 app.command("show")(show.show)
+app.command("compare")(compare.compare)
 app.command("plot")(plot.plot)
+app.command("report")(report.report)
 app.command("claims")(claims.claims)
 app.command("env")(env.env)
 app.command("selfcheck")(selfcheck.selfcheck)

@@ -118,9 +118,10 @@ def _present(result: "Result") -> None:
 
     plots = RunFolder(result.folder).plots_path
     if result.ran or not plots.exists():
+        from harness.analyze.loaded import load_run
         from harness.present.plots import draw
 
-        draw([result.folder], plots)
+        draw([load_run(result.folder)], plots)
     print_run(result.folder)
     kept = "Rows, tables and plots" if any(plots.glob("*")) else "Rows and tables"
     typer.echo(f"{kept} are in {result.folder}")

@@ -2,7 +2,7 @@
 
 import gc
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -11,6 +11,7 @@ from harness.core.episodes import TaskBatch
 from harness.core.seeds import generator
 from harness.core.work import Work, counting
 from harness.measure.bench import Bench
+from harness.measure.work import work_readings
 from harness.protocol import Reading
 from harness.training import MetaLearner
 
@@ -35,6 +36,11 @@ class Contestant:
     batch: TaskBatch
     start: dict[str, torch.Tensor]
     work: Work = field(default_factory=Work)  # what the warm-up step asked of its objectives
+
+    def work_readings(self, block: int) -> Iterator[Reading]:
+        """What the warm-up step asked of its objectives."""
+        support = self.batch.support.per_task
+        return work_readings(self.point, [self.work], "the first meta-step", block, support=support)
 
     def rewind(self) -> None:
         for name, p in self.learner.meta.items():

@@ -78,13 +78,14 @@ class Curves:
 def points_shown(name: str, summary: pd.DataFrame) -> pd.DataFrame:
     """The lines of a measure's summary that a picture draws, each with its value or the way it failed.
 
-    Left out of a picture of a quantity that not every method has: methods without it, skipped points, and
-    from an axis of work failed points, which have no place there. A method that failed throughout is in all
+    Skipped points are left out: they were not run, so they did not fail. So are, of a picture of a quantity
+    that not every method has, methods without it, and from an axis of work failed points, which have no place
+    there. A method that failed throughout is in all
     pictures of errors, since nobody knows which of them it has.
     """
     picture = PICTURES[name]
     if not picture.is_partial:
-        return summary
+        return summary[summary.status != "skipped"]
     known = summary[picture.value].notna() & summary[picture.across].notna()
     if picture.across != "inner_steps":
         return summary[known]

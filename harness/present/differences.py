@@ -35,9 +35,10 @@ def difference_sections(differences: Sequence[Difference]) -> list[RenderableTyp
             if reference in (d.first, d.second)
         ]
         against.sort(key=lambda d: label_order(d.first_method, d.first))
+        notes = _notes(found, against, reference)
+        against = [d for d in against if d.first in _compared(against)]
         chosen = [d for d in against if d.chosen]
         equal = [d for d in against if d.inner_steps is not None]
-        notes = _notes(found, against, reference)
         what = "Accuracy in points" if found[0].metric == "accuracy" else "Loss"
         if chosen:
             own = f"each at the steps that validation chose ({reference}: {chosen[0].second_steps})"
@@ -50,9 +51,16 @@ def difference_sections(differences: Sequence[Difference]) -> list[RenderableTyp
 
 
 def _reference(found: Sequence[Difference]) -> str:
-    """The method that does best on validation tasks; without those the first in the order of all tables."""
-    labels = {(d.first_method, d.first) for d in found} | {(d.second_method, d.second) for d in found}
+    """The method that does best on validation tasks; without those the first in the order of all tables, of
+    those that finished anything."""
+    some = [d for d in found if d.seeds] or found
+    labels = {(d.first_method, d.first) for d in some} | {(d.second_method, d.second) for d in some}
     return found[0].leader or min(labels, key=lambda pair: label_order(*pair))[1]
+
+
+def _compared(against: Sequence[Difference]) -> set[str]:
+    """The methods that have anything to show beside the reference."""
+    return {d.first for d in against if d.seeds}
 
 
 def _more(equal: Sequence[Difference]) -> bool:
@@ -91,7 +99,7 @@ def _verdict(difference: Difference) -> str:
     if difference.spread == 0 and difference.difference == 0:
         return f"{WEAK}: {difference.needed_in_words}"
     needed = difference.seeds_needed
-    return f"{WEAK}: {f'some {needed}' if needed else f'over {MOST_SEEDS:,}'} seeds"
+    return f"{WEAK}: {needed or f'over {MOST_SEEDS:,}'} seeds"
 
 
 def _grid(equal: Sequence[Difference]) -> RenderableType:
@@ -111,8 +119,9 @@ def _grid(equal: Sequence[Difference]) -> RenderableType:
 
 
 def _cell(point: Any) -> str:
+    """One word, which a narrow terminal does not break."""
     d: Difference = point.of
-    half = f" ±{d.shown((d.high - d.low) / 2).lstrip('+')}" if pd.notna(d.low) else ""
+    half = f"±{d.shown((d.high - d.low) / 2).lstrip('+')}" if pd.notna(d.low) else ""
     return f"{d.shown(d.difference)}{half}{CALLED if d.better else ''}"
 
 
@@ -123,8 +132,8 @@ def _notes(found: Sequence[Difference], against: Sequence[Difference], reference
     called = [d for d in found if d.better]
     if family := max(d.family for d in found):
         notes.append(f"p by Holm over all {family} comparisons of two methods on this workload.")
-    if any(d.interval == "seeds" for d in found):
-        notes.append(f"better, worse and {CALLED}: p < 0.05, as {len(called)} of those {family} are.")
+    if called:
+        notes.append(f"better, worse and {CALLED}: p < 0.05, as {len(called)} of those {family} have it.")
     if any(d.verdict == WEAK and d.interval == "seeds" for d in against):
         notes.append(
             f"Seeds: as many call it with probability {POWER}, if difference and spread stay as they are."
@@ -133,10 +142,12 @@ def _notes(found: Sequence[Difference], against: Sequence[Difference], reference
         notes.append(f"Called among the other pairs: {others}.")
     if unmatched := sorted({d.first for d in against if not d.matched}):
         notes.append(f"No inner steps in common with {reference}: {', '.join(unmatched)}.")
-    lost = [d for d in against if d.lost]
+    if silent := sorted({d.first for d in against if d.matched} - _compared(against)):
+        notes.append(f"No seed finished both {reference} and: {', '.join(silent)}.")
+    lost = [d for d in against if d.lost and d.first in _compared(against)]
     notes += [f"{PARTLY} {d.first} at {d.first_steps}: {d.lost_in_words}." for d in lost[:MOST_PAIRS]]
     if len(lost) > MOST_PAIRS:
-        notes.append(f"{PARTLY} so are seeds of {len(lost) - MOST_PAIRS} other comparisons.")
+        notes.append(f"{PARTLY} {len(lost) - MOST_PAIRS} other comparisons have left out seeds too.")
     return notes
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from harness.analyze.gradient import error_in_words
+from harness.analyze.gradient import ROUNDING, error_in_words
 from harness.analyze.work import TARGETS, work_in
 from harness.frame import split_workload
 from harness.present.palette import NEWTON_METHODS, label_order
@@ -90,9 +90,13 @@ def _closest(points: pd.DataFrame, error: str) -> str:
         return f"{best.method_label} has an error of {error_in_words(best[error])} {where}"
     other = others.iloc[0]
     both = [f"{p.method_label} ({error_in_words(p[error])})" for p in (best, other)]
+    if other[error] <= ROUNDING:
+        return f"{where} {both[0]} and {both[1]} are exact to rounding"
     if other[error] <= CLOSE * best[error]:
         return f"{where} {both[0]} is as close as {both[1]}"
-    return f"{where} {both[0]} is closer than {both[1]}"
+    closer = f"{where} {both[0]} is closer than {both[1]}"
+    parted = best[f"{error}_high"] < other[f"{error}_low"]
+    return closer if parted else f"{closer} in the mean over seeds, whose ranges overlap"
 
 
 def _of_norms(points: pd.DataFrame) -> str:
@@ -128,9 +132,10 @@ def _of_work(points: pd.DataFrame) -> str:
     error = (methods[methods > 1] if (methods > 1).any() else methods).index.min()
     ordered = reached[reached.error == error].sort_values("work", kind="stable")
     cheap, dear = ordered.iloc[0], ordered.iloc[-1]
-    takes = f"takes {cheap.method_label}{NBSP}{cheap.work:,.0f} gradients and products"
+    # The cheapest point that was measured: between it and the one before, less may have done.
+    takes = f"takes {cheap.method_label} at most{NBSP}{cheap.work:,.0f} gradients and products"
     found = f"An error of {error_in_words(error, 1)} {takes}"
-    return found if len(ordered) == 1 else f"{found}, {dear.method_label}{NBSP}{dear.work:,.0f}"
+    return found if len(ordered) == 1 else f"{found}, {dear.method_label} at most{NBSP}{dear.work:,.0f}"
 
 
 def _by_method(points: pd.DataFrame) -> list[tuple[tuple[str, str], pd.DataFrame]]:

@@ -8,10 +8,11 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from harness.present.curves import PREDICTIONS_TO, Curves, chance
+from harness.present.lettering import width_of
 from harness.present.palette import GREY, Look, label_order
+from harness.present.style import Style
 
 CROSS_GAP = 0.07  # of the height of the axes, between crosses at the same number of steps
-LABEL_WIDTH = 0.4  # of the width of the axes
 UNIT_NAMES = ("MiB", "GiB", "TiB")
 
 
@@ -52,12 +53,12 @@ def set_limits(ax: Axes, curves: Curves) -> None:
         ax.set_ylim(low, low + (highest - low) / (1 - share))
 
 
-def draw_limits(ax: Axes, curves: Curves, looks: dict[str, Look]) -> None:
+def draw_limits(ax: Axes, curves: Curves, looks: dict[str, Look], style: Style) -> None:
     """Budgets as dashed lines; a cross a failed point, since there is no value, only the status: at the
     budget that was too small, at the upper edge otherwise, also where the machine itself had no more."""
-    _predictions(ax, curves, looks)
+    _predictions(ax, curves, looks, style)
     at_edge, at_budget = _crosses(curves)
-    _budgets(ax, curves, at_budget)
+    _budgets(ax, curves, at_budget, style)
     first = curves.points.x.min()
     said: set[tuple[str, str]] = set()
     for crosses, place in ((at_edge, ax.get_xaxis_transform()), (at_budget, ax.transData)):
@@ -71,18 +72,19 @@ def draw_limits(ax: Axes, curves: Curves, looks: dict[str, Look]) -> None:
             up = mtransforms.ScaledTranslation(0, height / ax.figure.dpi, ax.figure.dpi_scale_trans)
             colour = looks[point["method_label"]].colour
             ax.plot(
-                step, level, "x", color=colour, ms=7, mew=2, transform=place + up, clip_on=False, zorder=4
-            )
+                step, level, "x", color=colour, ms=7 * style.marks, mew=2 * style.marks, transform=place + up,
+                clip_on=False, zorder=4,
+            )  # fmt: skip
             if crosses is at_budget:  # the line says what it means
                 continue
-            text = f"{point['fate']} ({point['runs']})" if len(curves.runs) > 1 else point["fate"]
+            text = f"{point['fate']}, {point['runs']}" if len(curves.runs) > 1 else point["fate"]
             if (point["method_label"], text) in said:  # once a line of crosses: beside its first
                 continue
             said.add((point["method_label"], text))
             left = step > first
             ax.annotate(
                 text, (step, level), xycoords=place + up, xytext=(-6 if left else 6, 0),
-                textcoords="offset points", ha="right" if left else "left", va="center", fontsize=8,
+                textcoords="offset points", ha="right" if left else "left", va="center", fontsize=style.note,
                 color=colour, zorder=4,
             )  # fmt: skip
 
@@ -119,31 +121,34 @@ def _tallest_stack(crosses: list[dict]) -> int:
     return max(map(places.count, places), default=0)
 
 
-def _budgets(ax: Axes, curves: Curves, crosses: list[dict]) -> None:
+def _budgets(ax: Axes, curves: Curves, crosses: list[dict], style: Style) -> None:
     budgets = curves.budgets()
     for level, runs in budgets.items():
-        ax.axhline(level, color=GREY, linewidth=1, linestyle=(0, (6, 3)), zorder=1.5)
-        whose = f" ({', '.join(runs)})" if len(budgets) > 1 else ""
-        left, align = _free_place(ax, [p["x"] for p in crosses if p["level"] == level])
+        ax.axhline(level, color=GREY, linewidth=style.marks, linestyle=(0, (6, 3)), zorder=1.5)
+        whose = f", {', '.join(runs)}" if len(budgets) > 1 else ""
+        text = f"budget {in_words(level)}{whose}"
+        inches = ax.get_window_extent().width / ax.figure.dpi
+        share = (width_of(text, style.note, style.family) + 0.12) / inches
+        left, align = _free_place(ax, [p["x"] for p in crosses if p["level"] == level], share)
         ax.annotate(
-            f"budget {in_words(level)}{whose}", (left, level), xycoords=ax.get_yaxis_transform(),
+            text, (left, level), xycoords=ax.get_yaxis_transform(),
             xytext=(3 if align == "left" else 0, 3), textcoords="offset points", ha=align, va="bottom",
-            fontsize=7.5, color=GREY, zorder=2.5 if align == "left" else 3.5,  # a gap holds no markers
+            fontsize=style.note, color=GREY, zorder=2.5 if align == "left" else 3.5,  # a gap holds no markers
             bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.5},
         )  # fmt: skip
 
 
-def _free_place(ax: Axes, steps: list[int]) -> tuple[float, str]:
-    """Where a label does not touch the crosses that pile up from the line: on the left, or else in the
-    middle of the widest gap. As a share of the width, with the alignment."""
+def _free_place(ax: Axes, steps: list[int], needed: float) -> tuple[float, str]:
+    """Where a label that takes this share of the width does not touch the crosses that pile up from the line:
+    on the left, or else in the middle of the widest gap. As a share of the width, with the alignment."""
     places = [float(ax.transAxes.inverted().transform(ax.transData.transform((s, 1)))[0]) for s in steps]
-    if not places or min(places) > LABEL_WIDTH:
+    if not places or min(places) > needed:
         return 0.0, "left"
     start, end = max(pairwise([*sorted(set(places)), 1.0]), key=lambda gap: gap[1] - gap[0])
     return (start + end) / 2, "center"
 
 
-def _predictions(ax: Axes, curves: Curves, looks: dict[str, Look]) -> None:
+def _predictions(ax: Axes, curves: Curves, looks: dict[str, Look], style: Style) -> None:
     """From the last point that was run on, as far as the axis goes."""
     for run, label, line in curves.lines():
         needed = line.dropna(subset="predicted")
@@ -153,10 +158,10 @@ def _predictions(ax: Axes, curves: Curves, looks: dict[str, Look]) -> None:
         steps = [*run_up_to.x, *needed.x]
         colour = looks[label].colour
         ax.plot(
-            steps, [*run_up_to.value, *needed.predicted], color=colour, alpha=0.55, linewidth=1,
+            steps, [*run_up_to.value, *needed.predicted], color=colour, alpha=0.55, linewidth=style.marks,
             linestyle=(0, (1, 1.6)), zorder=2, label=f"{run}: {label}, predicted",
         )  # fmt: skip
         ax.plot(
-            needed.x, needed.predicted, "o", ms=3.5, mfc="white", mec=colour, mew=0.8, alpha=0.8,
-            zorder=2.1,
+            needed.x, needed.predicted, "o", ms=3.5 * style.marks, mfc="white", mec=colour,
+            mew=0.8 * style.marks, alpha=0.8, zorder=2.1,
         )  # fmt: skip

@@ -1,16 +1,26 @@
 """Names in the right margin, at the height of their line's end."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 
+from harness.present.lettering import width_of
 from harness.present.palette import Look
+from harness.present.style import Style
 
-LABEL_GAP = 11.0  # points between two labels in the margin
+LABEL_GAP = 1.22  # of the size of letters: between two labels in the margin
+NAME_AT, MARKER_AT, LEADER = 20, 13, 9  # points from the axes, times the size of marks
 
 
-def label_ends(ax: Axes, ends: dict[str, tuple[float, bool]], looks: dict[str, Look]) -> None:
+def room_for_names(labels: Iterable[str], style: Style) -> float:
+    """Inches beside the axes that the longest name takes."""
+    longest = max(width_of(label, style.text, style.family) for label in labels)
+    return NAME_AT * style.marks / 72 + longest + 0.08
+
+
+def label_ends(ax: Axes, ends: dict[str, tuple[float, bool]], looks: dict[str, Look], style: Style) -> None:
     """Names in the right margin at the height of the line's end, pushed apart where they would overlap."""
     if not ends:
         return
@@ -22,19 +32,21 @@ def label_ends(ax: Axes, ends: dict[str, tuple[float, bool]], looks: dict[str, L
     names = list(ends)
     wanted = np.clip(low, 0, high) * height
     order = np.argsort(wanted, kind="stable")
-    places = spread(wanted[order], LABEL_GAP, height)
+    places = spread(wanted[order], LABEL_GAP * style.text, height)
+    width = ax.get_window_extent().width * 72 / ax.figure.dpi
+    marks = style.marks
     for name, want, place in zip((names[i] for i in order), wanted[order], places, strict=True):
         look = looks[name]
         to_points: dict[str, Any] = {"xycoords": "axes fraction", "textcoords": "offset points"}
         if abs(want - place) > 2 and ends[name][1]:
-            ax.annotate("", (1, want / height), (9, place - want), **to_points,
-                        arrowprops={"arrowstyle": "-", "color": look.colour, "lw": 0.6, "alpha": 0.7,
+            ax.annotate("", (1, want / height), (LEADER * marks, place - want), **to_points,
+                        arrowprops={"arrowstyle": "-", "color": look.colour, "lw": 0.6 * marks, "alpha": 0.7,
                                     "shrinkA": 0, "shrinkB": 0})  # fmt: skip
-        ax.annotate(name, (1, place / height), (20, 0), **to_points, color=look.colour, va="center",
-                    fontsize=9, annotation_clip=False)  # fmt: skip
-        marker_at = 1 + 13 / (ax.get_window_extent().width * 72 / ax.figure.dpi)
-        ax.plot([marker_at], [place / height], marker=look.marker, color=look.colour, markersize=5,
-                markerfacecolor=look.face, transform=ax.transAxes, clip_on=False)  # fmt: skip
+        ax.annotate(name, (1, place / height), (NAME_AT * marks, 0), **to_points, color=look.colour,
+                    va="center", fontsize=style.text, annotation_clip=False)  # fmt: skip
+        ax.plot([1 + MARKER_AT * marks / width], [place / height], marker=look.marker, color=look.colour,
+                markersize=5 * marks, markerfacecolor=look.face, transform=ax.transAxes,
+                clip_on=False)  # fmt: skip
 
 
 def spread(wanted: np.ndarray, gap: float, height: float) -> np.ndarray:

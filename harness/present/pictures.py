@@ -10,6 +10,7 @@ class Picture:
     """One picture; a measure may have several, whose first stands for it in the overview."""
 
     measure: str
+    metrics: tuple[str, ...]  # of the rows that it draws
     value: str  # column of the summary, as are those that follow
     low: str = "low"
     high: str = "high"
@@ -25,8 +26,10 @@ class Picture:
 
 def _error(of: str, truth: str, *, of_work: bool = False) -> Picture:
     value = f"rel_error_{of}"
+    work = ("gradient_evaluations", "hessian_products") if of_work else ()
     return Picture(
         measure="gradient",
+        metrics=(value, *work),
         value=value,
         low=f"{value}_low",
         high=f"{value}_high",
@@ -44,6 +47,14 @@ IMPLICIT, UNROLLED = "error against the exact implicit meta-gradient", "error ag
 PICTURES = {
     "accuracy": Picture(
         measure="accuracy",
+        metrics=(
+            "accuracy",
+            "loss",
+            "untrained_accuracy",
+            "untrained_loss",
+            "neighbour_accuracy",
+            "neighbour_loss",
+        ),
         value="mean",
         subject="Test accuracy",
         ylabel="accuracy on fresh tasks (%)",
@@ -51,6 +62,7 @@ PICTURES = {
     ),
     "memory": Picture(
         measure="memory",
+        metrics=("peak_bytes", "predicted_peak_bytes"),
         value="peak_bytes",
         subject="Peak memory",
         ylabel="peak memory of a meta-step (MiB)",
@@ -58,6 +70,7 @@ PICTURES = {
     ),
     "time": Picture(
         measure="time",
+        metrics=("step_seconds",),
         value="median",
         subject="Time of a meta-step",
         ylabel="time of a meta-step (ms)",
@@ -67,6 +80,7 @@ PICTURES = {
     "gradient-unrolled": _error("unrolled", UNROLLED),
     "gradient-norm": Picture(
         measure="gradient",
+        metrics=("meta_gradient_norm",),
         value="meta_gradient_norm",
         low="meta_gradient_norm_low",
         high="meta_gradient_norm_high",
@@ -76,3 +90,5 @@ PICTURES = {
     ),
     "gradient-work": _error("implicit", IMPLICIT, of_work=True),
 }
+OVERVIEW, PARETO, TRACE = "overview", "pareto", "memory-trace"
+ALL_PICTURES = (*PICTURES, OVERVIEW, PARETO, TRACE)

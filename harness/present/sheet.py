@@ -1,10 +1,9 @@
-"""The paper that pictures are drawn on: sizes, headings, and files that are the same every time."""
+"""The paper that pictures are drawn on: room for headings and keys, and files that are the same each time."""
 
 import io
 import math
-import textwrap
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,43 +14,46 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
+from harness.present.lettering import width_of, wrap
 from harness.present.palette import GREY, INK
+from harness.present.style import Style
 from harness.store import replace_file
 
-# Inches. Margins are fixed: labels are placed once, and the files are the same every time.
-AXES = (4.3, 3.4)
-LEFT, TOP, BOTTOM, LEGEND, TITLE_LINE, CONTEXT_LINE = 0.75, 0.68, 0.55, 0.25, 0.17, 0.14
-STYLE = {
-    "font.size": 9,
-    "axes.labelsize": 9,
-    "xtick.labelsize": 8.5,
-    "ytick.labelsize": 8.5,
-    "axes.edgecolor": "#888888",
-    "axes.linewidth": 0.8,
-    "text.color": INK,
-    "axes.labelcolor": INK,
-    "svg.hashsalt": "innerloop",
-}
+FORMATS = ("svg", "pdf", "png")
+UNDATED: dict[str, dict[str, Any]] = {"svg": {"Date": None}, "pdf": {"CreationDate": None}, "png": {}}
+LINE = 1.22  # of the size of letters, from one line to the next
+EDGE = 0.06  # inches kept free at the edges of a figure
+ABOVE_AXES = 0.15  # inches between axes and their heading, times the size of marks
+KEY_HANDLE = 2.6  # lengths of letters that the line beside a key takes
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Heading:
-    """The finding of a panel, and below it the workload and what the bars mean, both wrapped to its width."""
+    """The finding of a panel, and below it the workload and what the bars mean, each wrapped to its width."""
 
     title: list[str]
     context: list[str]
+    style: Style
 
     @classmethod
-    def of(cls, title: str, context: str, inches: float) -> "Heading":
-        def wrapped(text: str, letters_per_inch: float) -> list[str]:
-            return textwrap.wrap(text, int(inches * letters_per_inch), break_on_hyphens=False)
-
-        return cls(wrapped(title, 12.5), wrapped(context, 16.5))
+    def of(cls, title: str, context: str, inches: float, style: Style) -> "Heading":
+        title = title if style.titles else ""
+        return cls(
+            title=wrap(title, inches, style.title, style.family, bold=True),
+            context=wrap(context, inches, style.context, style.family),
+            style=style,
+        )
 
     @property
-    def extra_height(self) -> float:
-        """Inches beyond what one line of each takes."""
-        return TITLE_LINE * (len(self.title) - 1) + CONTEXT_LINE * (len(self.context) - 1)
+    def height(self) -> float:
+        """Inches above the axes, with the gap between."""
+        lines = self._context_height + len(self.title) * LINE * self.style.title / 72
+        between = 0.05 if self.title and self.context else 0.0
+        return lines + between + (ABOVE_AXES * self.style.marks if lines else 0.0)
+
+    @property
+    def _context_height(self) -> float:
+        return len(self.context) * LINE * self.style.context / 72
 
     def write(self, ax: Axes, *, above: float = 0) -> None:
         """At the axes' upper left, `above` points higher than right over it."""
@@ -61,31 +63,81 @@ class Heading:
             "annotation_clip": False,
             "va": "bottom",
         }
-        title_at = above + 25 + 72 * CONTEXT_LINE * (len(self.context) - 1)
-        ax.annotate("\n".join(self.title), (0, 1), (-38, title_at), fontsize=10, fontweight="bold", **offset)
-        ax.annotate("\n".join(self.context), (0, 1), (-38, above + 11), fontsize=8, color=GREY, **offset)
+        style = self.style
+        left = -72 * (style.left - EDGE) * (0.77 if style.titles else 1.0)
+        up = above + 72 * ABOVE_AXES * style.marks
+        ax.annotate(
+            "\n".join(self.context), (0, 1), (left, up), fontsize=style.context,
+            color=GREY if style.titles else INK, **offset,
+        )  # fmt: skip
+        ax.annotate(
+            "\n".join(self.title), (0, 1), (left, up + 72 * self._context_height + 3.5),
+            fontsize=style.title, fontweight="bold", **offset,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Foot:
+    """What stands below all panels: the keys, and what a reader must know of the whole picture."""
+
+    keys: Sequence[Line2D | Patch] = ()
+    notes: Sequence[str] = field(default=())
+
+    def lines_of_notes(self, width: float, style: Style) -> list[str]:
+        if not style.titles:  # a caption has them
+            return []
+        inches = width - 2 * EDGE - 0.1
+        return [line for note in self.notes for line in wrap(note, inches, style.context, style.family)]
+
+    def height(self, width: float, style: Style) -> float:
+        notes = len(self.lines_of_notes(width, style)) * LINE * style.context / 72
+        keys = legend_lines(self.keys, width, style) * _key_height(style) if self.keys else 0.0
+        return keys + notes + EDGE
+
+    def write(self, figure: Figure, style: Style) -> None:
+        width, height = figure.get_size_inches()
+        notes = self.lines_of_notes(width, style)
+        if notes:
+            figure.text(
+                (EDGE + 0.1) / width, EDGE / height, "\n".join(notes), fontsize=style.context, color=GREY,
+                va="bottom",
+            )  # fmt: skip
+        if self.keys:
+            above = EDGE + len(notes) * LINE * style.context / 72
+            columns = math.ceil(len(self.keys) / legend_lines(self.keys, width, style))
+            figure.legend(
+                handles=list(self.keys), loc="lower center", ncols=columns, frameon=False,
+                fontsize=style.ticks, borderaxespad=0, borderpad=0, handlelength=KEY_HANDLE,
+                columnspacing=1.6, labelspacing=0.45, bbox_to_anchor=(0.5, above / height),
+            )  # fmt: skip
 
 
 def panels(
-    rows: int, columns: int, right: float, headings: list[Heading], keys: list[Line2D]
+    count: int, columns: int, right: float, headings: Sequence[Heading | None], foot: Foot, style: Style
 ) -> tuple[Figure, list[Axes]]:
-    """Axes of one size in rows and columns, each with room for its heading, and a legend below them all."""
-    top = TOP + max(heading.extra_height for heading in headings)
-    cell = (LEFT + AXES[0] + right, top + AXES[1] + BOTTOM)
-    width = columns * cell[0]
-    lines = legend_lines(keys, width)
-    height = rows * cell[1] + LEGEND * lines + 0.05
-    figure = new_figure(width, height)
+    """Axes of one size in rows and columns, each with room for its heading, and the foot below them all."""
+    axes_width, axes_height = style.axes_size(columns, right)
+    rows = -(-count // columns)
+    top = EDGE + max((heading.height for heading in headings if heading), default=0.0)
+    top = max(top, EDGE + style.ticks / 144)  # half a number sticks out above
+    cell_width = style.left + axes_width + right
+    width = style.width or columns * cell_width
+    between = (width - columns * cell_width) / columns
+    cell_height = top + axes_height + style.bottom
+    height = rows * cell_height + foot.height(width, style)
+    figure = new_figure(width, height, style)
     axes = []
-    for i in range(rows):
-        for j in range(columns):
-            axes.append(add_axes(figure, j * cell[0] + LEFT, height - i * cell[1] - top - AXES[1], *AXES))
-    add_legend(figure, keys, lines)
+    for i in range(count):
+        down, across = divmod(i, columns)
+        left = across * (cell_width + between) + between / 2 + style.left
+        bottom = height - down * cell_height - top - axes_height
+        axes.append(add_axes(figure, left, bottom, axes_width, axes_height))
+    foot.write(figure, style)
     return figure, axes
 
 
-def new_figure(width: float, height: float) -> Figure:
-    figure = Figure(figsize=(width, height), dpi=200)
+def new_figure(width: float, height: float, style: Style) -> Figure:
+    figure = Figure(figsize=(width, height), dpi=style.dpi)
     FigureCanvasAgg(figure)
     return figure
 
@@ -98,33 +150,37 @@ def add_axes(figure: Figure, left: float, bottom: float, width: float, height: f
     return ax
 
 
-def legend_lines(keys: Sequence[Line2D | Patch], width: float) -> int:
+def legend_lines(keys: Sequence[Line2D | Patch], width: float, style: Style) -> int:
     """How many lines the legend takes on a figure of this many inches: it is filled column by column."""
-    widths = [0.65 + 0.07 * len(str(key.get_label())) for key in keys]
+    letter = style.ticks / 72
+    widths = [
+        (KEY_HANDLE + 0.8 + 1.6) * letter + width_of(str(key.get_label()), style.ticks, style.family)
+        for key in keys
+    ]
     for lines in range(1, len(widths)):
         columns = [widths[start : start + lines] for start in range(0, len(widths), lines)]
-        if sum(map(max, columns)) <= width:
+        if sum(map(max, columns)) - 1.6 * letter <= width - 2 * EDGE:
             return lines
     return len(widths)
 
 
-def add_legend(figure: Figure, keys: Sequence[Line2D | Patch], lines: int) -> None:
-    if keys:
-        figure.legend(
-            handles=list(keys), loc="lower center", ncols=math.ceil(len(keys) / lines), frameon=False,
-            fontsize=8.5, borderaxespad=0.3, handlelength=2.6, columnspacing=1.6,
-        )  # fmt: skip
+def _key_height(style: Style) -> float:
+    return (LINE + 0.5) * style.ticks / 72
 
 
-def save(figure: Figure, path: Path, formats: Sequence[str]) -> list[Path]:
+def save(figure: Figure, path: Path, formats: Sequence[str], style: Style) -> list[Path]:
     """`path` with each format as its suffix."""
     written = []
     for kind in formats:
-        buffer = io.BytesIO()
-        figure.savefig(
-            buffer, format=kind, metadata={"Date": None} if kind == "svg" else None, facecolor="white"
-        )
         target = path.with_name(f"{path.name}.{kind}")
-        replace_file(target, buffer.getvalue())
+        replace_file(target, render(figure, kind, style))
         written.append(target)
     return written
+
+
+def render(figure: Figure, kind: str, style: Style) -> bytes:
+    """The file of one of `FORMATS`."""
+    buffer = io.BytesIO()
+    with style.applied():
+        figure.savefig(buffer, format=kind, metadata=UNDATED[kind], facecolor="white")
+    return buffer.getvalue()

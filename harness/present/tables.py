@@ -9,6 +9,7 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from harness.analyze.crossings import Crossing, telling
 from harness.analyze.differences import accuracy_differences
 from harness.analyze.growth import MIB
 from harness.analyze.loaded import LoadedRun, load_run
@@ -16,6 +17,7 @@ from harness.analyze.pairs import paired_ratios
 from harness.analyze.readings import memory_readings
 from harness.analyze.scaling import scaling_fits
 from harness.present.caveats import failure_table, flag_table
+from harness.present.cost import cost_sections
 from harness.present.differences import difference_sections
 from harness.present.gradient import gradient_sections
 from harness.present.grid import PARTLY, bare_table, grid, section
@@ -40,12 +42,18 @@ def show_run(run: LoadedRun | Path | str) -> list[RenderableType]:
     shown += difference_sections(accuracy_differences(run))
     shown += gradient_sections(run)
     readings = memory_readings(frame)
+    crossed = telling(run.crossings(), label_order)
     for workload, part in memory.groupby("workload"):
         table = grid(part, "peak_bytes", _mebibytes)
-        notes = [*_scaling(part), *_about_points(part, "peak_bytes")]
+        notes = [
+            *_scaling(part),
+            *_crossings(crossed, workload, "memory"),
+            *_about_points(part, "peak_bytes"),
+        ]
         shown.append(section(f"Peak memory of a meta-step, MiB: {workload}", table, notes))
         shown += readings_sections(readings[readings.workload == workload])
     ratios = paired_ratios(frame, method_order)
+    cost = cost_sections(run.costs())
     for workload, part in time.groupby("workload"):
         notes = [*_about_time(part), *_scaling(part, frame), *_about_points(part, "median")]
         table = grid(part, "median", _milliseconds)
@@ -53,7 +61,9 @@ def show_run(run: LoadedRun | Path | str) -> list[RenderableType]:
         paired = ratios[ratios.workload == workload]
         if paired.ratio.notna().any():
             title = f"Time relative to {paired.reference.iloc[0]}, paired per round"
-            shown.append(section(title, grid(paired, "ratio", _ratio), _about_ratios(paired)))
+            notes = [*_about_ratios(paired), *_crossings(crossed, workload, "time")]
+            shown.append(section(title, grid(paired, "ratio", _ratio), notes))
+        shown += cost.get(str(workload), [])
     if not run.failures.empty:
         shown.append(section("Failed and skipped", failure_table(run.failures), []))
     if (frame.metric == "flag").any():
@@ -173,6 +183,10 @@ def _about_time(part: pd.DataFrame) -> list[str]:
 def _scaling(part: pd.DataFrame, frame: pd.DataFrame | None = None) -> list[str]:
     fits = sorted(scaling_fits(part, frame), key=lambda fit: label_order(fit.method, fit.method_label))
     return [fit.sentence for fit in fits if fit.slope is None or fit.slope.is_known]
+
+
+def _crossings(crossed: list[Crossing], workload: object, measure: str) -> list[str]:
+    return [each.sentence for each in crossed if (each.workload, each.measure) == (workload, measure)]
 
 
 def _ratio(point: Any) -> str:

@@ -30,10 +30,10 @@ def finding(name: str, summary: pd.DataFrame) -> str:
 
 
 def _most_accurate(summary: pd.DataFrame) -> str:
+    """The two best at equal inner steps: to pick each method's best number would select on test tasks."""
     loss = bool((summary.metric == "loss").any())
-    points = summary.dropna(subset="mean").sort_values("mean", ascending=loss)
-    best_of_each = points.drop_duplicates("method_label")
-    best = best_of_each.iloc[0]
+    at = _at_shared_steps(summary.dropna(subset="mean")).sort_values("mean", ascending=loss, kind="stable")
+    best, where = at.iloc[0], _where(at)
 
     def reached(point: pd.Series) -> str:
         half = (point.high - point.low) / 2
@@ -41,17 +41,20 @@ def _most_accurate(summary: pd.DataFrame) -> str:
         shown = [f"{number:.3g}" if loss else f"{100 * number:.1f}" for number in numbers]
         return f"{NBSP}±{NBSP}".join(shown) + ("" if loss else f"{NBSP}%")
 
-    if len(best_of_each) == 1:
-        return f"{best.method_label} reaches {reached(best)} at {best.inner_steps} inner steps"
-    second = best_of_each.iloc[1]
+    if len(at) == 1:
+        return f"{best.method_label} reaches {reached(best)} {where}"
+    second = at.iloc[1]
     both = f"{best.method_label} reaches {reached(best)}, {second.method_label} {reached(second)}"
     if {best.interval_kind, second.interval_kind} != {"seeds"}:  # the spread of training is not known
         seeds = min(best.seeds, second.seeds)
-        return f"{both} (from{NBSP}{seeds}{NBSP}seed{'s' if seeds > 1 else ''})"
+        return f"A{where[1:]} {both} (from{NBSP}{seeds}{NBSP}seed{'s' if seeds > 1 else ''})"
     if best.high < second.low if loss else best.low > second.high:
         word = "the lowest loss" if loss else "the highest accuracy"
-        return f"{best.method_label} has {word}: {reached(best)} at {best.inner_steps} inner steps"
-    return f"Too close to call: {both}"
+        return (
+            f"{best.method_label} has {word} {where}: {reached(best)}; "
+            f"{second.method_label} has {reached(second)}"
+        )
+    return f"Too close to call {where}: {both}"
 
 
 def _growing(summary: pd.DataFrame) -> str:
@@ -84,20 +87,42 @@ def _listed_or_counted(methods: list[str]) -> str:
 
 
 def _fastest(summary: pd.DataFrame) -> str:
-    points = summary.dropna(subset="median")
+    """A method is the fastest only where its interval ends below all others'."""
+    at = _at_shared_steps(summary.dropna(subset="median")).sort_values("median", kind="stable")
+    fast, slow, where = at.iloc[0], at.iloc[-1], _where(at)
+    if len(at) == 1:
+        return f"{fast.method_label} takes {_duration(fast['median'])} a meta-step {where}"
+    close = at[~(at.low > fast.high)]  # also without an interval, from a single round
+    first, last = (_duration(seconds) for seconds in close["median"].iloc[[0, -1]])
+    if len(close) == 1:
+        return f"{fast.method_label} is the fastest {where} ({first}); {_times(slow, fast)}"
+    range_of = first if first == last else f"{first} to {last}"
+    if len(close) == len(at):
+        names = _listed_or_counted(list(close.method_label))
+        return f"Too close to call {where}: {names} take {range_of} a meta-step"
+    who = f"{_listed_or_counted(list(close.method_label))} are the fastest {where} ({range_of})"
+    return f"{who}, too close to call; {_times(slow, fast)}"
+
+
+def _times(slow: pd.Series, fast: pd.Series) -> str:
+    """How much longer one takes than the other. The range is that between the ends of both intervals, so it
+    covers at least as often as they do."""
+    ratio = f"{slow['median'] / fast['median']:.2g}"
+    ends = [f"{end:.2g}" for end in (slow.low / fast.high, slow.high / fast.low)]
+    inside = "" if set(ends) == {ratio} or "nan" in ends else f" ({ends[0]} to {ends[1]})"
+    whose = f" as {fast.method_label}"
+    return f"{slow.method_label} takes {ratio}{inside} times as long{whose}"
+
+
+def _at_shared_steps(points: pd.DataFrame) -> pd.DataFrame:
+    """Those at the largest number of inner steps that most methods have."""
     methods = points.groupby("inner_steps").method_label.nunique()
-    steps = methods[methods == methods.max()].index.max()  # the largest at which most methods were timed
-    ordered = points[points.inner_steps == steps].sort_values("median")
-    fast, slow = ordered.iloc[0], ordered.iloc[-1]
-    if len(ordered) == 1:
-        return f"{fast.method_label} takes {_duration(fast['median'])} a meta-step at {steps} inner steps"
-    ratio = slow["median"] / fast["median"]
-    return (
-        f"{fast.method_label} is the fastest at {steps} inner steps ({_duration(fast['median'])}); "
-        f"{slow.method_label} takes {ratio:.2g} times as long"
-        if ratio >= 1.05
-        else f"At {steps} inner steps all methods take about {_duration(fast['median'])} a meta-step"
-    )
+    return points[points.inner_steps == methods[methods == methods.max()].index.max()]
+
+
+def _where(at: pd.DataFrame) -> str:
+    steps = int(at.inner_steps.iloc[0])
+    return f"at {steps:,} inner step{'' if steps == 1 else 's'}"
 
 
 def _duration(seconds: float) -> str:

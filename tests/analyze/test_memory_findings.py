@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from rows import MIB, memory_cell, row, trace_of, write_run, write_trace
 
+from harness.analyze.loaded import load_run
 from harness.analyze.readings import memory_readings
 from harness.analyze.summary import accuracy_summary, memory_summary, time_summary
 from harness.analyze.traces import memory_traces, peak_phases
@@ -66,7 +67,7 @@ def test_a_trace_is_that_of_the_largest_number_of_steps_that_fits(tmp_path: Path
     run = write_run(tmp_path / "run", [*cells, memory_cell("fomaml", 4)])
     for steps in (1, 2, 4):
         write_trace(run, f"memory-maml-{steps}", trace_of("maml", steps))
-    traces = memory_traces(run)
+    traces = memory_traces(load_run(run))
     assert set(zip(traces.method, traces.inner_steps, strict=True)) == {("maml", 4)}
     assert traces.fraction.max() == 1
     assert traces.live_bytes.max() == pytest.approx(trace_of("maml", 4).live_bytes.max())
@@ -74,7 +75,7 @@ def test_a_trace_is_that_of_the_largest_number_of_steps_that_fits(tmp_path: Path
 
 
 def test_without_traces_there_are_none(tmp_path: Path) -> None:
-    traces = memory_traces(write_run(tmp_path / "run", [memory_cell("maml", 4)]))
+    traces = memory_traces(load_run(write_run(tmp_path / "run", [memory_cell("maml", 4)])))
     assert traces.empty
     assert peak_phases(traces) == {}
 

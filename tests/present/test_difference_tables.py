@@ -67,7 +67,7 @@ def test_every_method_stands_against_the_one_that_validation_puts_first() -> Non
     assert reptile.endswith("<0.001 worse")
     at_equal = lines[lines.index("Accuracy in points against maml at equal inner steps") :]
     halves = [100 * stats.sem(np.subtract(FOMAML[k], MAML[k])) * stats.t.ppf(0.975, 3) for k in (4, 8)]
-    assert at_equal[1:3] == ["inner steps 4 8", f"fomaml +1.0 ±{halves[0]:.1f} -4.2 ±{halves[1]:.1f}*"]
+    assert at_equal[1:3] == ["inner steps 4 8", f"fomaml +1.0±{halves[0]:.1f} -4.2±{halves[1]:.1f}*"]
 
 
 def test_winners_among_pairs_without_the_first_are_named_below() -> None:
@@ -94,6 +94,23 @@ def test_seeds_that_were_lost_are_marked_and_explained() -> None:
     assert "† fomaml at 4: 1 seed left out (maml diverged: 1), which may flatter what failed there." in words(
         text
     )
+
+
+def test_a_method_that_finished_nothing_is_named_and_takes_no_lines() -> None:
+    failed = {"measure": "accuracy", "metric": "accuracy", "method": "imaml@torchopt", "value": None}
+    cells = [
+        [row(**failed, settings={}, cell_id=f"x{seed}", seed=seed, status="skipped")] for seed in range(4)
+    ]
+    text = shown([*CALLED, *cells])
+    assert "No seed finished both maml and: imaml@torchopt." in words(text)
+    assert text.count("imaml@torchopt") == 1
+
+
+def test_without_common_steps_or_validation_it_is_said_that_nothing_was_compared() -> None:
+    cells = [*accuracy_cell("maml", 8), *accuracy_cell("imaml-hf", 2)]
+    text = words(shown([[r for r in cells if not r.metric.startswith("validation")]]))
+    assert "Nothing to compare." in text
+    assert "No inner steps in common with maml: imaml-hf." in text
 
 
 def test_of_losses_it_is_said_which_way_is_better() -> None:

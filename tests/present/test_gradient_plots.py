@@ -4,13 +4,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from drawing import draw, measure_figure, summarise
 from matplotlib.axes import Axes
 from matplotlib.container import ErrorbarContainer
 from rows import gradient_cell, inner_kappa, memory_cell, meta_gradient_run, optimisers_run, row, write_run
 
 from harness.present.curves import NOTHING, points_shown
 from harness.present.gradient_titles import finding_of_gradient
-from harness.present.plots import draw, measure_figure, summarise
 from harness.store import Row
 
 PICTURES = {"gradient", "gradient-unrolled", "gradient-norm", "gradient-work"}
@@ -254,6 +254,6 @@ def test_the_title_of_norms_names_no_step_at_which_not_every_curve_ends(tmp_path
 def test_the_title_says_what_an_error_costs(tmp_path: Path) -> None:
     cells = optimisers_run([2**i for i in range(11)])
     assert said("gradient-work", cells, tmp_path) == (
-        "An error of 1e-8 takes imaml-gd[optimiser=accelerated] 149 gradients and products, "
-        "imaml-gd[optimiser=adam] 1,045"
+        "An error of 1e-8 takes imaml-gd[optimiser=accelerated] at most 149 gradients and products, "
+        "imaml-gd[optimiser=adam] at most 1,045"
     )

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from drawing import draw, measure_figure, overview_figure, summarise, summarise_traces, trace_figure
 from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 from matplotlib.container import ErrorbarContainer
@@ -28,11 +29,13 @@ from harness.present.curves import VIRTUAL, chance, curves_of
 from harness.present.limits import in_words
 from harness.present.margin import spread
 from harness.present.palette import METHODS as PALETTE
-from harness.present.plots import draw, measure_figure, overview_figure, summarise
 from harness.present.titles import finding
-from harness.present.trace import phase_spans, summarise_traces, trace_figure, where_memory_peaks
+from harness.present.trace import phase_spans, where_memory_peaks
 from harness.present.words import workload_in_words
 from harness.store import Row
+
+
+PICTURES = ("accuracy", "memory", "time", "pareto")
 
 
 @pytest.fixture(scope="module")
@@ -57,9 +60,9 @@ def texts(ax: Axes) -> list[str]:
     return [text.get_text() for text in ax.texts]
 
 
-def test_a_run_gives_three_plots_an_overview_and_their_rows(run: Path, tmp_path: Path) -> None:
+def test_a_run_gives_its_pictures_and_their_points(run: Path, tmp_path: Path) -> None:
     written = draw([run], tmp_path / "plots")
-    names = {f"{name}.{kind}" for name in ("accuracy", "memory", "time") for kind in ("svg", "png", "csv")}
+    names = {f"{name}.{kind}" for name in PICTURES for kind in ("svg", "png", "csv")}
     assert {path.name for path in written} == names | {"overview.svg", "overview.png"}
     assert set(written) == set((tmp_path / "plots").iterdir())
 
@@ -133,16 +136,16 @@ def test_floors_are_labelled_and_newton_steps_are_noted(run: Path) -> None:
 def test_runs_share_axes_and_differ_in_line_style(run: Path, tmp_path: Path) -> None:
     other = write_run(tmp_path / "other", whole_run(budget_mib=float("inf")))
     (ax,) = measure_figure("memory", summarise([run, other], "memory")).axes
-    first, second = (bars(ax)[f"{name}: maml"].lines[0] for name in ("run", "other"))
+    first, second = (bars(ax)[f"{name}: maml"].lines[0] for name in ("A (run)", "B (other)"))
     assert first.get_color() == second.get_color()
     assert first.get_linestyle() != second.get_linestyle()
-    assert ax.figure.legends[0].get_texts()[0].get_text() == "run"
-    assert "oom (run)" in texts(ax)
+    assert ax.figure.legends[0].get_texts()[0].get_text() == "A (run)"
+    assert "oom, A (run)" in texts(ax)
 
 
-def test_runs_of_one_name_are_told_apart_by_their_folders(run: Path, tmp_path: Path) -> None:
+def test_runs_are_told_apart_by_their_letters(run: Path, tmp_path: Path) -> None:
     other = write_run(tmp_path / "gpu" / "run", [memory_cell("maml", 4)])
-    assert list(summarise([run, other], "memory").run.unique()) == [f"{run.parent.name}/run", "gpu/run"]
+    assert list(summarise([run, other], "memory").run.unique()) == ["A (run)", "B (run)"]
 
 
 def test_workloads_are_facets(tmp_path: Path) -> None:
@@ -173,10 +176,11 @@ def test_drawing_leaves_global_settings_alone(run: Path, tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("measure", "title"),
     [
-        ("accuracy", "Too close to call: maml reaches 87.1 ± 1.6 %, imaml-hf 84.3 ± 3.5 %"),
+        ("accuracy", "Too close to call at 4 inner steps: imaml-hf reaches 84.3 ± 3.5 %, maml 83.0 ± 0.5 %"),
         ("memory", "Peak memory grows by 26.35 MiB (maml) an inner step and stays flat for "
                    "fomaml, reptile, imaml-gd and imaml-hf"),
-        ("time", "reptile is the fastest at 8 inner steps (112 ms); imaml-hf takes 12 times as long"),
+        ("time", "reptile is the fastest at 8 inner steps (112 ms); "
+                 "imaml-hf takes 12 times as long as reptile"),
     ],
 )  # fmt: skip
 def test_the_title_says_the_finding(run: Path, measure: str, title: str) -> None:
@@ -357,7 +361,7 @@ def test_a_budget_far_above_all_that_was_measured_is_left_out(tmp_path: Path) ->
 def test_runs_with_different_budgets_have_a_line_each(tmp_path: Path) -> None:
     runs = [budget_run(tmp_path / f"run{budget}", budget) for budget in (150, 200)]
     (ax,) = measure_figure("memory", summarise(runs, "memory")).axes
-    assert {"budget 150 MiB (run150)", "budget 200 MiB (run200)"} <= set(texts(ax))
+    assert {"budget 150 MiB, A (run150)", "budget 200 MiB, B (run200)"} <= set(texts(ax))
     same = budget_run(tmp_path / "same", 200)
     (ax,) = measure_figure("memory", summarise([runs[1], same], "memory")).axes
     assert "budget 200 MiB" in texts(ax)

@@ -1,0 +1,100 @@
+"""`innerloop compare A B...`"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from harness.errors import UsageError
+
+if TYPE_CHECKING:
+    from harness.analyze.loaded import LoadedRun
+
+PASSED, GATE_FAILED = 0, 4
+
+
+def compare(
+    runs: Annotated[list[str], typer.Argument(metavar="A B...", help="Run folders or names; A is the base.")],
+    fail_on: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="GATE",
+            help="METRIC>AMOUNT or METRIC<AMOUNT, such as 'peak_bytes>5%', 'step_seconds>15%' or "
+            "'accuracy<-1points'; exit code 4 unless it passes. Repeatable.",
+        ),
+    ] = None,
+    pairs: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--map",
+            metavar="M=N",
+            help="Hold method M of A against method N of the others, and nothing else. Repeatable.",
+        ),
+    ] = None,
+    every: Annotated[
+        bool, typer.Option("--all", help="Also show what is equal or too weak to call.")
+    ] = False,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Also write differences.csv and the overlaid curves here."),
+    ] = None,
+) -> int:
+    """Hold runs against the first: memory exactly, time and accuracy with intervals."""
+    from harness.analyze.gates import parse_gate
+    from harness.cli.runs import find_run
+
+    gates = [parse_gate(text) for text in fail_on or ()]
+    mapped = [_pair(text) for text in pairs or ()]
+    if len(runs) < 2:
+        raise UsageError("compare takes two runs or more; name another, or the same one twice.")
+    folders = [find_run(run) for run in runs]
+
+    import shutil
+
+    from rich.console import Console
+
+    from harness.analyze import comparison
+    from harness.analyze.gates import judge
+    from harness.analyze.loaded import LoadedRun, load_run
+    from harness.present.comparison import comparison_parts, gate_parts
+    from harness.present.palette import method_order
+
+    known: dict[Path, LoadedRun] = {folder: load_run(folder) for folder in dict.fromkeys(folders)}
+    compared = comparison.compare([known[folder] for folder in folders], mapped, method_order)
+    console = Console(width=shutil.get_terminal_size((120, 40)).columns, emoji=False, highlight=False)
+    for part in comparison_parts(compared, every=every):
+        console.print(part)
+    judged = judge(gates, compared)
+    for part in gate_parts(judged):
+        console.print(part)
+    if out is not None:
+        for path in _write(out, [known[folder] for folder in folders], compared):
+            typer.echo(path)
+    return PASSED if all(each.outcome == "passed" for each in judged) else GATE_FAILED
+
+
+def _pair(text: str) -> tuple[str, str]:
+    """`maml=maml@higher`; a label may hold `=` in its brackets."""
+    depth = 0
+    for i, character in enumerate(text):
+        depth += (character == "[") - (character == "]")
+        if character == "=" and depth == 0 and text[:i].strip() and text[i + 1 :].strip():
+            return text[:i].strip(), text[i + 1 :].strip()
+    raise UsageError(f"--map {text}: write two methods, such as --map maml=maml@higher.")
+
+
+def _write(out: Path, runs: "Sequence[LoadedRun]", compared: list) -> list[Path]:
+    from harness.present.comparison import differences_frame
+    from harness.present.plots import draw
+    from harness.store import replace_file
+
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as failure:
+        raise UsageError(
+            f"--out {out} cannot be made a folder: {failure.strerror}; name another."
+        ) from failure
+    table = out / "differences.csv"
+    replace_file(table, differences_frame(compared).to_csv(index=False, lineterminator="\n"))
+    return [table, *draw(runs, out)]
