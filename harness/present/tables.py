@@ -14,11 +14,13 @@ from harness.analyze.differences import accuracy_differences
 from harness.analyze.growth import MIB
 from harness.analyze.loaded import LoadedRun, load_run
 from harness.analyze.pairs import paired_ratios
+from harness.analyze.pareto import pareto_points
 from harness.analyze.readings import memory_readings
 from harness.analyze.scaling import scaling_fits
 from harness.present.caveats import failure_table, flag_table
 from harness.present.cost import cost_sections
 from harness.present.differences import difference_sections
+from harness.present.efficient import efficient_sections
 from harness.present.gradient import gradient_sections
 from harness.present.grid import PARTLY, bare_table, grid, section
 from harness.present.palette import NEWTON_METHODS, label_order, method_order
@@ -64,6 +66,7 @@ def show_run(run: LoadedRun | Path | str) -> list[RenderableType]:
             notes = [*_about_ratios(paired), *_crossings(crossed, workload, "time")]
             shown.append(section(title, grid(paired, "ratio", _ratio), notes))
         shown += cost.get(str(workload), [])
+    shown += efficient_sections(pareto_points(run))
     if not run.failures.empty:
         shown.append(section("Failed and skipped", failure_table(run.failures), []))
     if (frame.metric == "flag").any():
