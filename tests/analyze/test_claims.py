@@ -2,11 +2,12 @@
 
 import re
 import shlex
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from claims import lines, loaded
-from rows import MIB, memory_cell, meta_gradient_run, optimisers_run, row, whole_run
+from rows import MIB, accuracy_cell, memory_cell, meta_gradient_run, optimisers_run, row, whole_run
 
 from harness.analyze.claims import NOT_MEASURED, STATED, claims
 from harness.analyze.claims.claim import verdict_of
@@ -96,6 +97,14 @@ def test_the_protocol_is_told_apart_from_the_papers() -> None:
     assert here.differs.startswith("glyphs in the place of Omniglot; read on Example CPU; ")
     (there,) = lines(LIMITS, loaded(flat(workload="omniglot[shots=1,ways=20]")))
     assert "in the place of" not in there.differs
+
+
+@pytest.mark.parametrize(("meta_steps", "told"), [(60, True), (20_000, False)])
+def test_a_training_shorter_than_the_authors_is_told(meta_steps: int, told: bool) -> None:
+    cells = [accuracy_cell(method, 8, seed) for method in ("maml", "imaml-hf") for seed in range(5)]
+    run = replace(loaded(cells), manifest={"content": {"accuracy": {"meta_steps": meta_steps}}})
+    (gains,) = lines("gains in accuracy", run)
+    assert (f"trained for {meta_steps:,} meta-steps" in gains.differs) == told
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from harness.analyze.claims.cost import NO_DEARER
 from harness.analyze.claims.figure2 import ERRORS, TIME
 from harness.analyze.claims.gains import GAINS
 from harness.analyze.claims.memory import CURVES, MEMORY_FACTOR, MEMORY_LIMIT, ORDERS
+from harness.analyze.claims.protocol import Protocol
 from harness.analyze.claims.solution import PATH
 from harness.analyze.claims.table1 import (
     COMPUTE_ACCELERATED,
@@ -33,4 +34,5 @@ def claims(runs: Sequence[LoadedRun]) -> list[Claim]:
     A claim has a line for each run and workload that decides it, so runs that contradict each other are both
     told; runs that are too weak are named only where none decides. Rows of different runs are never mixed.
     """
-    return [claim for stated in STATED for claim in judged(stated, runs)]
+    protocols = [Protocol(run) for run in runs]
+    return [claim for stated in STATED for claim in judged(stated, protocols)]
