@@ -8,7 +8,6 @@ import numpy as np
 from harness.analyze.finding import Evidence
 from harness.analyze.growth import MIB, Scaling
 from harness.analyze.loaded import LoadedRun
-from harness.analyze.scaling import scaling_fits
 from harness.analyze.work import CONDITIONED, Order, orders_in, work_in
 from harness.present.palette import label_order
 from harness.present.report.blocks import Block, Cell, Prose, Section, Statement, Statements, Table
@@ -41,9 +40,8 @@ def scaling_section(runs: dict[str, LoadedRun], tracer: Tracer) -> Section:
 
 
 def _fits(run: LoadedRun) -> Iterator[Scaling]:
-    for found in (scaling_fits(run.memory), scaling_fits(run.time, run.rows)):
-        for _, of_workload in groupby(found, key=lambda fit: fit.workload):
-            yield from sorted(of_workload, key=lambda fit: label_order(fit.method, fit.method_label))
+    for _, of_workload in groupby(run.scaling(), key=lambda fit: (fit.measure, fit.workload)):
+        yield from sorted(of_workload, key=lambda fit: label_order(fit.method, fit.method_label))
 
 
 def _orders(runs: dict[str, LoadedRun], tracer: Tracer) -> Iterator[Statement]:

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import pandas as pd
 
-from harness.analyze.cost import COUNTS, cost_models, costs
-from harness.analyze.crossings import Crossing, crossings, telling
+from harness.analyze.cost import COUNTS, cost_models
+from harness.analyze.crossings import Crossing, telling
 from harness.analyze.loaded import LoadedRun
 from harness.present.palette import label_order
 from harness.present.report.blocks import Block, Cell, Prose, Section, Statement, Statements, Table
@@ -25,9 +25,7 @@ NOT_COUNTED = (
 
 def crossings_of(runs: dict[str, LoadedRun]) -> list[tuple[str, Crossing]]:
     """Those worth a sentence, of each run."""
-    return [
-        (run, each) for run, loaded in runs.items() for each in telling(crossings(loaded.rows), label_order)
-    ]
+    return [(run, each) for run, loaded in runs.items() for each in telling(loaded.crossings(), label_order)]
 
 
 def crossing_statements(
@@ -35,7 +33,7 @@ def crossing_statements(
 ) -> Iterator[Statement]:
     for run, each in found:
         yield Statement(
-            sentence=f"{each.sentence}.",
+            sentence=f"{_begun(each.sentence)}.",
             subject=", ".join([each.measure, *place(run, each.workload, runs)]),
             sources=tracer.sources(run, each.evidence),
         )
@@ -53,7 +51,8 @@ def crossings_section(
 
 def cost_section(runs: dict[str, LoadedRun], tracer: Tracer) -> Section:
     """A sentence a workload, and a table of what each timed point asked for."""
-    models = [(run, model) for run, loaded in runs.items() for model in cost_models(loaded.rows, loaded.time)]
+    tables = {run: loaded.costs() for run, loaded in runs.items()}
+    models = [(run, model) for run, table in tables.items() for model in cost_models(table)]
     items = tuple(
         Statement(
             sentence=model.sentence,
@@ -63,7 +62,7 @@ def cost_section(runs: dict[str, LoadedRun], tracer: Tracer) -> Section:
         for run, model in models
     )
     blocks: list[Block] = [Statements(items=items, is_compact=True)] if items else []
-    table = _table(runs)
+    table = _table(tables)
     blocks += [table] if table.lines else [Prose(sentences=(_why_none(runs),))]
     return Section(id="cost", title="Cost in gradients and Hessian products", blocks=tuple(blocks))
 
@@ -73,10 +72,14 @@ def _why_none(runs: dict[str, LoadedRun]) -> str:
     return NOT_COUNTED if timed else "Time was not measured; `innerloop run time-scaling` does."
 
 
-def _table(runs: dict[str, LoadedRun]) -> Table:
-    several = len(runs) > 1
-    parts = [costs(loaded.rows, loaded.time).assign(run=run) for run, loaded in runs.items()]
-    points = pd.concat(parts, ignore_index=True)
+def _begun(sentence: str) -> str:
+    """A method's name keeps its small letter, also where a sentence begins with it."""
+    return f"F{sentence[1:]}" if sentence.startswith("from ") else sentence
+
+
+def _table(tables: dict[str, pd.DataFrame]) -> Table:
+    several = len(tables) > 1
+    points = pd.concat([table.assign(run=run) for run, table in tables.items()], ignore_index=True)
     points = points[points[COUNTS].notna().any(axis=1)]
     places = points.workload.nunique() > 1
     records = [{str(name): value for name, value in point.items()} for point in points.to_dict("records")]
