@@ -8,7 +8,7 @@ import pandas as pd
 
 from harness.analyze.growth import MIB
 from harness.analyze.loaded import LoadedRun
-from harness.present.curves import Curves, curves_of
+from harness.present.curves import NOTHING, Curves, curves_of
 from harness.present.grid import PARTLY
 from harness.present.palette import label_order
 from harness.present.pareto import AXES
@@ -97,7 +97,13 @@ def _line_in_words(run: str, label: str, line: pd.DataFrame, curves: Curves) -> 
 def _curves(drawing: Drawing) -> Curves | None:
     if drawing.name not in PICTURES:
         return None
-    return next(iter(curves_of(drawing.name, drawing.points)), None)
+    curves = next(iter(curves_of(drawing.name, drawing.points)), None)
+    if (
+        curves is not None and curves.is_error
+    ):  # drawn above 0, for want of one on the axis; told as what it is
+        drawn = curves.points[["value", "low", "high"]]
+        curves.points[["value", "low", "high"]] = drawn.mask(drawn <= NOTHING, 0.0)
+    return curves
 
 
 def _table(drawing: Drawing, curves: Curves | None, *, several: bool) -> Table:

@@ -16,6 +16,7 @@ from harness.present.report.sources import Tracer
 from harness.present.report.where import place
 from harness.present.words import workload_in_words
 
+UNIDENTIFIED = Scaling(measure="", workload="", method="", method_label="", shape="unknown")
 UNITS = {"memory": ("MiB", 1 / MIB), "time": ("ms", 1e3)}
 
 
@@ -76,6 +77,7 @@ def _table(fits: list[tuple[str, Scaling]], runs: dict[str, LoadedRun]) -> Table
     several_places = len({fit.workload for _, fit in fits}) > 1
     lines = []
     for run, fit in fits:
+        law = fit if fit.shape not in ("uneven", "unknown") else UNIDENTIFIED
         unit, scale = UNITS[fit.measure]
         lines.append(
             (
@@ -83,9 +85,9 @@ def _table(fits: list[tuple[str, Scaling]], runs: dict[str, LoadedRun]) -> Table
                 *([Cell(run)] if several else []),
                 Cell(fit.measure),
                 Cell(fit.shape),
-                _with_interval(fit.exponent, fit.exponent_low, fit.exponent_high),
-                _with_interval(fit.a * scale, fit.a_low * scale, fit.a_high * scale),
-                _with_interval(fit.b * scale, fit.b_low * scale, fit.b_high * scale),
+                _with_interval(law.exponent, law.exponent_low, law.exponent_high),
+                _with_interval(law.a * scale, law.a_low * scale, law.a_high * scale),
+                _with_interval(law.b * scale, law.b_low * scale, law.b_high * scale),
                 Cell(unit),
                 text("" if fit.first_step is None else f"{fit.first_step:,} to {fit.last_step:,}"),
                 text("" if fit.failed_at is None else f"{fit.failure} at {fit.failed_at:,}"),
