@@ -11,7 +11,7 @@ from rich.text import Text
 
 from harness.analyze.crossings import Crossing, telling
 from harness.analyze.differences import accuracy_differences
-from harness.analyze.growth import MIB
+from harness.analyze.growth import MIB, Scaling
 from harness.analyze.loaded import LoadedRun, load_run
 from harness.analyze.pairs import paired_ratios
 from harness.analyze.pareto import pareto_points
@@ -45,10 +45,11 @@ def show_run(run: LoadedRun | Path | str) -> list[RenderableType]:
     shown += gradient_sections(run)
     readings = memory_readings(frame)
     crossed = telling(run.crossings(), label_order)
+    fits = scaling_fits(memory)
     for workload, part in memory.groupby("workload"):
         table = grid(part, "peak_bytes", _mebibytes)
         notes = [
-            *_scaling(part),
+            *_scaling(fits, workload),
             *_crossings(crossed, workload, "memory"),
             *_about_points(part, "peak_bytes"),
         ]
@@ -56,8 +57,9 @@ def show_run(run: LoadedRun | Path | str) -> list[RenderableType]:
         shown += readings_sections(readings[readings.workload == workload])
     ratios = paired_ratios(frame, method_order)
     cost = cost_sections(run.costs())
+    fits = scaling_fits(time, frame)
     for workload, part in time.groupby("workload"):
-        notes = [*_about_time(part), *_scaling(part, frame), *_about_points(part, "median")]
+        notes = [*_about_time(part), *_scaling(fits, workload), *_about_points(part, "median")]
         table = grid(part, "median", _milliseconds)
         shown.append(section(f"Time of a meta-step, ms: {workload}", table, notes))
         paired = ratios[ratios.workload == workload]
@@ -183,9 +185,9 @@ def _about_time(part: pd.DataFrame) -> list[str]:
     return [f"Median of {counted}, ± half of its bootstrap 95% interval: within this run, not between runs."]
 
 
-def _scaling(part: pd.DataFrame, frame: pd.DataFrame | None = None) -> list[str]:
-    fits = sorted(scaling_fits(part, frame), key=lambda fit: label_order(fit.method, fit.method_label))
-    return [fit.sentence for fit in fits if fit.slope is None or fit.slope.is_known]
+def _scaling(fits: list[Scaling], workload: Any) -> list[str]:
+    known = [f for f in fits if f.workload == workload and (f.slope is None or f.slope.is_known)]
+    return [f.sentence for f in sorted(known, key=lambda f: label_order(f.method, f.method_label))]
 
 
 def _crossings(crossed: list[Crossing], workload: object, measure: str) -> list[str]:
