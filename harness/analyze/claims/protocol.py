@@ -61,13 +61,9 @@ class Protocol:
         if measures & {"memory", "time"}:
             machine = self.run.environment.get("device_name")
             said += [f"read on {machine}"] if machine else []
-            said.append(
-                "the paper's instruments are not known, so shapes are compared, not values"
-            )
+            said.append("the paper's instruments are not known, so shapes are compared, not values")
         if "accuracy" in measures and (trained := self._meta_steps) is not None and trained < META_STEPS:
-            said.append(
-                f"trained for {trained:,} meta-steps; the authors' code asks for {META_STEPS:,}"
-            )
+            said.append(f"trained for {trained:,} meta-steps; the authors' code asks for {META_STEPS:,}")
         if "gradient" in measures:
             said.append("in float64, at the initial parameters")
             if names == ["linear-regression"]:
