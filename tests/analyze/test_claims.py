@@ -31,6 +31,13 @@ def test_runs_that_contradict_each_other_are_both_told_by_name() -> None:
     assert all(line.sentence.startswith(line.run) for line in told)
 
 
+def test_runs_of_one_name_are_told_apart_by_their_position_or_as_they_are_called() -> None:
+    runs = [loaded(flat(), "run"), loaded(growing(), "run")]
+    assert [line.run for line in lines(LIMITS, *runs)] == ["A (run)", "B (run)"]
+    told = [line for line in claims(runs, ["first", "second"]) if line.name == LIMITS]
+    assert [line.sentence.split(", ")[0] for line in told] == ["first", "second"]
+
+
 def test_workloads_of_a_run_are_judged_apart_and_named_by_what_tells_them_apart() -> None:
     wide = flat(workload="glyphs[filters=64,shots=1,ways=20]")
     told = lines(LIMITS, loaded([*wide, *flat(workload="glyphs[filters=16,shots=1,ways=20]")]))

@@ -23,6 +23,7 @@ class Protocol:
     """What is said beside every outcome of a run."""
 
     run: LoadedRun
+    name: str  # by which it is told
 
     def place(self, workload: str) -> str:
         """A workload by its name and the settings that matter or tell it from others of the run."""
