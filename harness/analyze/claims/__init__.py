@@ -18,6 +18,7 @@ from harness.analyze.claims.table1 import (
 )
 from harness.analyze.claims.vanishing import VANISHING
 from harness.analyze.loaded import LoadedRun
+from harness.analyze.sides import sides_of
 
 __all__ = ["NOT_MEASURED", "NOT_REPRODUCED", "REPRODUCED", "STATED", "Claim", "Stated", "claims"]
 
@@ -28,11 +29,16 @@ STATED: tuple[Stated, ...] = (
 )
 
 
-def claims(runs: Sequence[LoadedRun]) -> list[Claim]:
+def claims(runs: Sequence[LoadedRun], names: Sequence[str] | None = None) -> list[Claim]:
     """What these runs say to each claim, in the paper's order.
 
     A claim has a line for each run and workload that decides it, so runs that contradict each other are both
     told; runs that are too weak are named only where none decides. Rows of different runs are never mixed.
+    names: by which the runs are told; by default those of their folders, with a letter before where two share
+    one.
     """
-    protocols = [Protocol(run) for run in runs]
+    if names is None:
+        names = [run.name for run in runs]
+        names = names if len(set(names)) == len(names) else [side.name for side in sides_of(runs)]
+    protocols = [Protocol(run, name) for run, name in zip(runs, names, strict=True)]
     return [claim for stated in STATED for claim in judged(stated, protocols)]

@@ -80,7 +80,7 @@ def judged(stated: Stated, runs: Sequence[Protocol]) -> list[Claim]:
 
 def _claim(stated: Stated, protocol: Protocol, outcome: Outcome) -> Claim:
     place = protocol.place(outcome.workload) if outcome.workload else ""
-    where = ", ".join(filter(None, (protocol.run.name, place)))
+    where = ", ".join(filter(None, (protocol.name, place)))
     decided = outcome.verdict != NOT_MEASURED
     return Claim(
         name=stated.name,
@@ -90,7 +90,7 @@ def _claim(stated: Stated, protocol: Protocol, outcome: Outcome) -> Claim:
         verdict=outcome.verdict,
         sentence=f"{where}: {outcome.words}{protocol.flagged(outcome.evidence)}",
         evidence=outcome.evidence,
-        run=protocol.run.name,
+        run=protocol.name,
         workload=outcome.workload,
         differs=protocol.differences(outcome.evidence) if decided else "",
         command=stated.command,

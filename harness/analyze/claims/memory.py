@@ -28,8 +28,9 @@ SMALL_FACTOR = 4.0
 """The paper names no number. A product with the Hessian that differentiates a gradient keeps that gradient's
 forward and backward pass, twice what a gradient keeps, and a derivative of each."""
 
-
 ONE_STEP = 0.05  # of the peak: unrolled, a sixteenfold loop holds several times as much
+TOO_LITTLE = f"a shape takes three points, over a factor of {STRETCH} in inner steps"
+PEAK = ("peak_bytes", "baseline_bytes")
 
 
 def memory_of_one_gradient(run: LoadedRun) -> Iterator[Outcome]:
@@ -73,9 +74,6 @@ def _factors(workload: str, implicit: dict[str, pd.DataFrame], gradient: pd.Seri
     )
     verdict = verdict_of(factor <= SMALL_FACTOR for factor in factors.values())
     return Outcome(verdict=verdict, words=words, workload=workload, evidence=evidence)
-
-
-PEAK = ("peak_bytes", "baseline_bytes")
 
 
 def memory_sets_no_limit(run: LoadedRun) -> Iterator[Outcome]:
@@ -180,16 +178,10 @@ def _over_cg_steps(
         point = peaks[peaks.inner_steps == steps]
         numbers = cg[point.index]
         if numbers.nunique() == cg.nunique() > 1:
-            found = (
-                int(numbers.min()),
-                int(numbers.max()),
-                point.peak_bytes.max() / point.peak_bytes.min() - 1,
-            )
-            return *found, int(steps)
+            change = float(point.peak_bytes.max() / point.peak_bytes.min() - 1)
+            return int(numbers.min()), int(numbers.max()), change, int(steps)
     return None
 
-
-TOO_LITTLE = f"a shape takes three points, over a factor of {STRETCH} in inner steps"
 
 MEMORY_LIMIT = Stated(
     name="no memory limits",
@@ -202,7 +194,6 @@ MEMORY_LIMIT = Stated(
     command="innerloop run memory-limits",
     judge=memory_sets_no_limit,
 )
-
 
 MEMORY_FACTOR = Stated(
     name="memory of one gradient",

@@ -23,6 +23,7 @@ class Protocol:
     """What is said beside every outcome of a run."""
 
     run: LoadedRun
+    name: str  # by which it is told
 
     def place(self, workload: str) -> str:
         """A workload by its name and the settings that matter or tell it from others of the run."""
@@ -61,13 +62,9 @@ class Protocol:
         if measures & {"memory", "time"}:
             machine = self.run.environment.get("device_name")
             said += [f"read on {machine}"] if machine else []
-            said.append(
-                "the paper's instruments are not known, so shapes are compared, not values"
-            )
+            said.append("the paper's instruments are not known, so shapes are compared, not values")
         if "accuracy" in measures and (trained := self._meta_steps) is not None and trained < META_STEPS:
-            said.append(
-                f"trained for {trained:,} meta-steps; the authors' code asks for {META_STEPS:,}"
-            )
+            said.append(f"trained for {trained:,} meta-steps; the authors' code asks for {META_STEPS:,}")
         if "gradient" in measures:
             said.append("in float64, at the initial parameters")
             if names == ["linear-regression"]:
