@@ -35,6 +35,7 @@ from harness.present.report.drawings import PAGE
 from harness.present.report.ink import GRAPHICAL, LETTERS, PAPER, contrast, ink_of, lightness_of
 from harness.present.report.inline_svg import inline_svg
 from harness.present.report.sources import IDS_SHOWN
+from harness.present.trace import PHASES
 
 VOID = {"meta", "link", "br", "hr", "img", "input"}
 CONTENT = {
@@ -294,6 +295,13 @@ def test_shades_of_a_method_keep_their_order_on_either_paper(scheme: str) -> Non
     lightness = [lightness_of(getattr(ink_of(shade), scheme)) for shade in shades]
     assert lightness == sorted(lightness, reverse=True)
     assert len(set(lightness)) == len(lightness)
+
+
+def test_what_lies_behind_lines_is_dark_on_dark_paper_and_as_it_is_on_light() -> None:
+    for colour in PHASES.values():
+        ink = ink_of(colour)
+        assert contrast(ink.light, PAPER["light"]) < 2
+        assert contrast(ink.dark, PAPER["dark"]) < 2
 
 
 def test_a_dark_shade_keeps_its_hue_on_dark_paper() -> None:

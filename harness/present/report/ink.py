@@ -29,7 +29,7 @@ LIGHTEST = {False: 58.0, True: 47.0}  # on light paper, of lines and of letters:
 LIGHTEST_PRESSED = {False: 61.0, True: 49.0}
 DARKEST = {False: 44.0, True: 57.0}  # on dark paper: what black becomes
 LIGHT_ENOUGH = 68.0  # on dark paper: from here on a colour stays as it is
-PALE = 84.0  # a colour as light as this is a background
+PALE, PALE_RANGE = 75.0, 60  # a colour as light as this whose parts differ by no more is a background
 PALE_ON_DARK = 17.0
 NEUTRAL = 12  # of 255: the largest distance between the parts of a grey
 HEX = re.compile(r"#[0-9a-fA-F]{6}\b")
@@ -54,7 +54,7 @@ def ink_of(colour: str, *, letters: bool = False) -> Ink:
             name = "grey"
         return Ink(name, NEUTRALS[name]["light"], NEUTRALS[name]["dark"])
     name = f"{'t' if letters else 'c'}{colour[1:].lower()}"
-    if lightness > PALE and not letters:
+    if not letters and lightness > PALE and _range(colour) <= PALE_RANGE:
         return Ink(name, colour, with_lightness(colour, PALE_ON_DARK))
     return Ink(name, _on_light(colour, lightness, letters), _on_dark(colour, lightness, letters))
 
@@ -86,8 +86,13 @@ def style_sheet(inks: set[Ink]) -> str:
 
 
 def _is_neutral(colour: str) -> bool:
+    return _range(colour) <= NEUTRAL
+
+
+def _range(colour: str) -> int:
+    """The distance between the parts of a colour, 0 to 255."""
     parts = [int(colour[i : i + 2], 16) for i in (1, 3, 5)]
-    return max(parts) - min(parts) <= NEUTRAL
+    return max(parts) - min(parts)
 
 
 def _on_light(colour: str, lightness: float, letters: bool) -> str:
