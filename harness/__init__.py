@@ -22,6 +22,7 @@ _HOME = {
     "TaskModule": "harness.core.model",
     "TaskObjectives": "harness.core.objective",
     "load_library": "harness.core.libraries",
+    "load_run": "harness.analyze.loaded",
     "phase": "harness.core.phases",
     "record": "harness.core.record",
     "trees": "harness.core",
@@ -42,12 +43,14 @@ __all__ = [
     "TaskObjectives",
     "__version__",
     "load_library",
+    "load_run",
     "phase",
     "record",
     "trees",
 ]
 
 if TYPE_CHECKING:
+    from harness.analyze.loaded import load_run
     from harness.core import trees
     from harness.core.episodes import Shots, TaskBatch
     from harness.core.libraries import load_library

@@ -42,6 +42,16 @@ def describe_machine() -> dict[str, Any]:
     }
 
 
+def describe_hardware() -> dict[str, Any]:
+    """What times depend on and a cell's id does not hold: two machines may have a device of one name."""
+    return {
+        "cpu": cpu_model(),
+        "cores": usable_cores(),
+        "memory_bytes": memory_bytes(),
+        "gpus": [gpu["name"] for gpu in gpus()],
+    }
+
+
 def usable_cores() -> int:
     """Cores that this process may run on."""
     if hasattr(os, "sched_getaffinity"):

@@ -1,17 +1,18 @@
 """A run's rows as one pandas frame, with the settings of workloads and methods as columns."""
 
 import json
-from collections.abc import Iterable
-from dataclasses import fields
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
+from harness.rowfile import frame_of_records, read_rows
 from harness.settings import telling_apart
-from harness.store import Row, RunFolder
+from harness.store import ROW_FIELDS, Row, RunFolder
 
-ROW_COLUMNS = [field.name for field in fields(Row)]
+ROW_COLUMNS = list(ROW_FIELDS)
 
 
 def load_frame(path: Path | str | RunFolder, *, every: bool = False) -> pd.DataFrame:
@@ -21,28 +22,45 @@ def load_frame(path: Path | str | RunFolder, *, every: bool = False) -> pd.DataF
     `method_label` (see `label_methods`) and each setting as `workload.<name>` or `method.<name>`.
     """
     folder = path if isinstance(path, RunFolder) else RunFolder.open(path)
-    rows = folder.rows()
+    rows = read_rows(folder).rows
     if not every and folder.manifest_path.exists():
         planned = {cell["id"] for cell in folder.manifest().get("cells", [])}
-        rows = [row for row in rows if row.cell_id in planned]
-    return frame_of(rows)
+        rows = rows[rows.cell_id.isin(planned)]
+    return with_settings(rows)
 
 
 def frame_of(rows: Iterable[Row]) -> pd.DataFrame:
     """The same for rows that are at hand."""
-    rows = list(rows)
-    records = [vars(row) | {"settings": row.settings_json} for row in rows]
-    settings = [json.loads(record["settings"]) for record in records]
-    workloads = {record["workload"]: split_workload(record["workload"]) for record in records}
-    frame = pd.DataFrame.from_records(records, columns=ROW_COLUMNS)
-    frame["value"] = frame["value"].astype("float64")
-    frame["workload_name"] = pd.Series([workloads[r["workload"]][0] for r in records], dtype="str")
-    frame["method_label"] = pd.Series(label_methods(frame, settings), dtype="str")
-    of_workloads = [workloads[r["workload"]][1] for r in records]
-    for prefix, values in (("workload", of_workloads), ("method", settings)):
-        for name in sorted({name for each in values for name in each}):
-            frame[f"{prefix}.{name}"] = _column([each.get(name) for each in values])
-    return frame
+    return with_settings(frame_of_records([vars(row) | {"settings": row.settings_json} for row in rows]))
+
+
+def with_settings(rows: pd.DataFrame) -> pd.DataFrame:
+    """The columns `ROW_COLUMNS`, and those that `load_frame` tells of."""
+    frame = rows.reset_index(drop=True)
+    if frame.empty:  # from here on every column has values to take its type from
+        return frame_of_records([]).assign(
+            **{n: pd.Series(dtype="str") for n in ("workload_name", "method_label")}
+        )
+    columns: dict[str, pd.Series] = {}
+    of_workload, workloads = pd.factorize(frame["workload"])
+    of_settings, texts = pd.factorize(frame["settings"])
+    names_and_settings = [split_workload(workload) for workload in workloads]
+    settings = [json.loads(text) for text in texts]
+    frame["workload_name"] = _spread(pd.Series([n for n, _ in names_and_settings], dtype="str"), of_workload)
+    frame["method_label"] = label_methods(frame, dict(zip(texts, settings, strict=True)))
+    for prefix, each_has, which in (
+        ("workload", [s for _, s in names_and_settings], of_workload),
+        ("method", settings, of_settings),
+    ):
+        for name in sorted({name for each in each_has for name in each}):
+            values = _column([each.get(name) for each in each_has])
+            columns[f"{prefix}.{name}"] = _spread(values, which)
+    return frame.assign(**columns)
+
+
+def _spread(values: pd.Series, which: np.ndarray) -> pd.Series:
+    """A line each of `which`, with the value of that number."""
+    return values.take(which).reset_index(drop=True)
 
 
 def split_workload(text: str) -> tuple[str, dict[str, Any]]:
@@ -66,23 +84,30 @@ def split_workload(text: str) -> tuple[str, dict[str, Any]]:
     return name, settings
 
 
-def label_methods(frame: pd.DataFrame, settings: list[dict[str, Any]]) -> list[str]:
-    """The bare name, and in brackets the settings that tell the variants of one method apart.
+def label_methods(frame: pd.DataFrame, settings: Mapping[str, dict[str, Any]]) -> pd.Series:
+    """The bare name, and in brackets the settings that tell the variants of one method apart. `settings` has
+    each text of that column, parsed.
 
     Variants are rivals only within one workload and measure: a method that has one learning rate for
     sinusoid and another for glyphs needs no brackets.
     """
-    rivals: dict[tuple[str, str, str], dict[str, dict[str, Any]]] = {}
-    keys = frame[["method", "workload", "measure", "settings"]].itertuples(index=False, name=None)
-    for (method, workload, measure, text), each in zip(keys, settings, strict=True):
-        rivals.setdefault((method, workload, measure), {})[text] = each
+    rivals: dict[tuple[str, str, str], list[str]] = {}
+    keys = frame[["method", "workload", "measure", "settings"]].drop_duplicates()
+    for method, workload, measure, text in keys.itertuples(index=False, name=None):
+        rivals.setdefault((method, workload, measure), []).append(text)
     differing: dict[str, set[str]] = {}
     for (method, _, _), variants in rivals.items():
-        differing.setdefault(method, set()).update(telling_apart(list(variants.values())))
-    return [
-        _label(method, {name: each[name] for name in sorted(differing[method]) if name in each})
-        for method, each in zip(frame["method"], settings, strict=True)
+        differing.setdefault(method, set()).update(telling_apart([settings[text] for text in variants]))
+    pairs = pd.MultiIndex.from_frame(frame[["method", "settings"]])
+    which, distinct = pairs.factorize()
+    labels = [
+        _label(
+            method,
+            {name: settings[text][name] for name in sorted(differing[method]) if name in settings[text]},
+        )
+        for method, text in distinct
     ]
+    return _spread(pd.Series(labels, dtype="str"), which)
 
 
 def _label(method: str, settings: dict[str, Any]) -> str:

@@ -17,7 +17,7 @@ from harness.executors.local import Ended, LocalExecutor, Worker, WorkerFailed
 from harness.files import replace_file
 from harness.plan import Plan, make_plan
 from harness.protocol import Cell, Checks, Launch, Reading, Resolved, Samples, SelfCheck, Status, unchecked
-from harness.store import RESULTS, CellRecord, Row, RunFolder
+from harness.store import RESULTS, SCHEMA, CellRecord, Row, RunFolder
 from harness.suite import Overrides, Suite, load_suite
 
 PATIENCE_S = 0.5  # how long a progress display may go without a refresh
@@ -122,7 +122,15 @@ def run(options: Options, watcher: Watcher) -> Result:
 
 def refuse_another_plan(folder: RunFolder, plan: Plan) -> None:
     """One folder is one plan: the tables and plots of another would stay behind and mislead."""
-    if folder.manifest_path.exists() and (other := folder.manifest().get("run_id")) != plan.run_id:
+    if not folder.manifest_path.exists():
+        return
+    manifest = folder.manifest()
+    if (schema := manifest.get("schema", SCHEMA)) != SCHEMA:
+        raise UsageError(
+            f"{folder.path} was written in schema {schema}, this innerloop writes schema {SCHEMA}: "
+            "update it, or name another folder with --out."
+        )
+    if (other := manifest.get("run_id")) != plan.run_id:
         raise UsageError(
             f"{folder.path} holds the run {other}, which asked for something else than {plan.run_id}; "
             "name another folder with --out."
@@ -155,7 +163,9 @@ def check_instruments(
         )
     except WorkerFailed as failure:
         found = Checks(resolved.device, [unchecked("selfcheck", str(failure))])
-    folder.add_selfcheck({"time": now, "cells": [cell.id for cell in todo]} | found.as_json())
+    machine = environment.describe_hardware()
+    of_whom = {"time": now, "machine": machine, "cells": [cell.id for cell in todo]}
+    folder.add_selfcheck(of_whom | found.as_json())
     return found
 
 

@@ -7,8 +7,9 @@ import contextlib
 import json
 import math
 import os
+from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
 RESULTS = Path("results")
+
+SCHEMA = 1
+"""Of the rows, and of the manifest, which carries it. It goes up where an older innerloop would read a row
+wrongly; a key that may be ignored needs no new one. A manifest without the number is of the first."""
 
 # What a cell was run for. A point that fails leaves one row under the first of its measure's names.
 HEADLINES: dict[str, tuple[str, ...]] = {
@@ -68,20 +73,28 @@ class Row:
 
     @property
     def settings_json(self) -> str:
-        """Sorted, and without `inner_steps`, which has a column of its own."""
-        return dumps({name: value for name, value in self.settings.items() if name != "inner_steps"})
+        return settings_text(self.settings)
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Self:
+        """Raises ValueError or TypeError for what is no row."""
+        return cls.from_record(json.loads(text))
+
+    @classmethod
+    def from_record(cls, record: Any) -> Self:
         """Keys of a newer schema are ignored. Raises ValueError or TypeError for what is no row."""
-        record = json.loads(text)
         if not isinstance(record, dict):
             raise ValueError("a row is a JSON object")
         settings = record.get("settings", {})
-        record["settings"] = json.loads(settings) if isinstance(settings, str) else settings
-        if not isinstance(record["settings"], dict):
+        settings = json.loads(settings) if isinstance(settings, str) else settings
+        if not isinstance(settings, dict):
             raise ValueError("settings are a JSON object")
-        return cls(**{name: record[name] for name in _ROW_FIELDS if name in record})
+        known = {name: record[name] for name in ROW_FIELDS if name in record} | {"settings": settings}
+        for name, value in known.items():
+            is_one = isinstance(value, _KINDS[name]) and not isinstance(value, bool)
+            if not is_one or (name in WHOLE_NUMBERS and abs(value) > _LARGEST):
+                raise TypeError(f"{name} cannot be {value!r}")
+        return cls(**known)
 
     @property
     def is_headline(self) -> bool:
@@ -89,7 +102,37 @@ class Row:
         return self.metric in HEADLINES.get(self.measure, (self.metric,))
 
 
-_ROW_FIELDS = tuple(f.name for f in fields(Row))
+def settings_text(settings: dict[str, Any]) -> str:
+    """Sorted, and without `inner_steps`, which has a column of its own."""
+    return dumps({name: value for name, value in settings.items() if name != "inner_steps"})
+
+
+ROW_FIELDS = tuple(f.name for f in fields(Row))
+WHOLE_NUMBERS = ("attempt", "inner_steps", "seed", "repeat")
+_LARGEST = 2**63 - 1  # of whole numbers, as columns hold them
+_KINDS: dict[str, tuple[type, ...]] = {
+    name: (int,) if name in WHOLE_NUMBERS else (str,) for name in ROW_FIELDS
+} | {"value": (int, float, type(None)), "settings": (dict,)}
+REQUIRED_FIELDS = tuple(f.name for f in fields(Row) if f.default is MISSING and f.default_factory is MISSING)
+
+
+@dataclass(kw_only=True)
+class Defects:
+    """What `rows.jsonl` holds beside the rows of closed cells. A sound file has none of it."""
+
+    unclosed_lines: int = 0  # after the last closing line; the last of them may be torn
+    unreadable_cells: int = 0  # closed cells with a line that is no JSON object: they count as missing
+    unknown_keys: Counter[str] = field(default_factory=Counter)  # of rows, and in how many: a newer schema's
+    foreign_lines: int = 0  # JSON objects that are no rows, and are left out: another schema's
+    lacking_keys: Counter[str] = field(default_factory=Counter)  # what those lack of a row
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contents:
+    """`rows.jsonl`, read: of each closed cell its last attempt, in the order of first closing."""
+
+    cells: dict[str, tuple[int, list[Row]]]
+    defects: Defects
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,9 +189,15 @@ class RunFolder:
     def open(cls, path: Path | str) -> Self:
         """A run that exists. Raises UsageError for anything else."""
         folder = cls(Path(path))
-        if not folder.is_run():
-            raise UsageError(f"{path} is not a run folder: it has no manifest.json.")
-        return folder
+        if folder.is_run():
+            return folder
+        if not folder.path.exists():
+            raise UsageError(f"{path} is not there; name the folder of a run, which holds its manifest.json.")
+        if not folder.path.is_dir():
+            raise UsageError(f"{path} is a file; name the folder of a run, such as the one that it is in.")
+        runs = sorted(p.name for p in folder.path.iterdir() if p.is_dir() and cls(p).is_run())
+        inside = f" It holds runs: name one of {', '.join(runs)}." if runs else ""
+        raise UsageError(f"{path} is not a run folder: it has no manifest.json.{inside}")
 
     def is_run(self) -> bool:
         return self.manifest_path.is_file() or self.rows_path.is_file()
@@ -241,7 +290,7 @@ class RunFolder:
             sync_folder(self.path)
 
     def write_manifest(self, manifest: dict[str, Any]) -> None:
-        self._write_json(self.manifest_path, manifest)
+        self._write_json(self.manifest_path, {"schema": SCHEMA} | manifest)
 
     def write_environment(self, environment: dict[str, Any]) -> None:
         self._write_json(self.environment_path, environment)
@@ -293,21 +342,23 @@ class RunFolder:
                 statuses=frozenset(row.status for row in rows),
                 headline_statuses=frozenset(row.status for row in rows if row.is_headline),
             )
-            for cell_id, (attempt, rows) in self._last_attempts().items()
+            for cell_id, (attempt, rows) in self.contents().cells.items()
         }
 
     def rows(self) -> list[Row]:
         """The rows of the last attempt of each closed cell."""
-        return [row for _, rows in self._last_attempts().values() for row in rows]
+        return [row for _, rows in self.contents().cells.values() for row in rows]
 
-    def _last_attempts(self) -> dict[str, tuple[int, list[Row]]]:
+    def contents(self) -> Contents:
+        """`rows.jsonl`, line by line; `harness.rowfile` reads a large one faster, to the same end."""
         cells: dict[str, tuple[int, list[Row]]] = {}
-        for cell_id, attempt, rows in self._closed_cells():
+        defects = Defects()
+        for cell_id, attempt, rows in self._closed_cells(defects):
             if cell_id not in cells or attempt >= cells[cell_id][0]:
                 cells[cell_id] = (attempt, rows)
-        return cells
+        return Contents(cells=cells, defects=defects)
 
-    def _closed_cells(self) -> Iterator[tuple[str, int, list[Row]]]:
+    def _closed_cells(self, defects: Defects) -> Iterator[tuple[str, int, list[Row]]]:
         """Skips a cell that holds a line it cannot read: it is run again rather than half believed."""
         if not self.rows_path.exists():
             return
@@ -315,15 +366,20 @@ class RunFolder:
         readable = True
         with self.rows_path.open("rb") as file:
             for line in file:
+                defects.unclosed_lines += 1
+                if not line.endswith(b"\n"):
+                    return
                 closing = _closing(line)
                 if closing is None:
                     try:
-                        rows.append(Row.from_json(line))
+                        rows.append(_read_row(line, defects))
                     except TypeError:
-                        pass  # a JSON object that is no row: a newer schema's
-                    except ValueError:
+                        defects.foreign_lines += 1
+                    except (ValueError, OverflowError):
                         readable = False
                     continue
+                defects.unclosed_lines = 0
+                defects.unreadable_cells += not readable
                 cell_id, attempt = closing
                 if readable:
                     yield cell_id, attempt, [r for r in rows if (r.cell_id, r.attempt) == closing]
@@ -363,3 +419,14 @@ def _closing(line: bytes) -> tuple[str, int] | None:
         return str(record["cell_done"]), int(record.get("attempt", 1))
     except (ValueError, TypeError, KeyError):
         return None
+
+
+def _read_row(line: bytes, defects: Defects) -> Row:
+    """Raises ValueError or TypeError for what is no row, and keeps account of keys."""
+    record = json.loads(line)
+    if isinstance(record, dict):
+        defects.lacking_keys.update(set(REQUIRED_FIELDS) - record.keys())
+    row = Row.from_record(record)
+    unknown = record.keys() - set(ROW_FIELDS)
+    defects.unknown_keys.update(name for name in unknown if record[name] is not None)
+    return row

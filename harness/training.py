@@ -9,13 +9,13 @@ import torch
 from torch import Tensor
 
 from harness.adapter_files import defined_at
-from harness.core import phases, trees
+from harness.core import phases, trees, work
 from harness.core.episodes import TaskBatch
 from harness.core.method import Method
 from harness.core.model import Model
 from harness.core.objective import Execution, LossFunction, task_objectives
 from harness.core.trees import Params
-from harness.protocol import AccuracySettings
+from harness.measure_settings import AccuracySettings
 from harness.workloads.base import Split, Tasks, Workload
 
 EVALUATION_CHUNK = 30  # tasks adapted at once in an evaluation; fixed, for the last bit depends on it
@@ -60,6 +60,7 @@ class MetaLearner:
         mean: Params | None = None
         phases.begin()
         for chunk in batch.chunks(self.task_chunk or len(batch)):
+            work.begin(len(chunk))
             tasks = task_objectives(chunk, self.model, self.loss_function, execution=self.execution)
             gradient = self.method.meta_gradient(tasks, trees.repeat_for_tasks(self.meta, len(chunk)))
             if not self._checked:  # once, so that no timed step pays for it

@@ -84,14 +84,28 @@ def accuracy_cell(
     return rows
 
 
-def time_cell(block: int, points: Iterable[tuple[str, int]], *, rounds: int = 9, **changes: Any) -> list[Row]:
-    """One block: all points, with the right-skewed noise of a shared machine."""
-    rng = np.random.default_rng([7, block])
+def time_cell(
+    block: int,
+    points: Iterable[tuple[str, int]],
+    *,
+    rounds: int = 9,
+    run: int = 0,
+    slower: float = 1.0,
+    block_noise: float = 0.0,
+    **changes: Any,
+) -> list[Row]:
+    """One block: all points, with the right-skewed noise of a shared machine.
+
+    `run` draws other noise, `block_noise` is the standard deviation of the logarithm of what all points of a
+    block share: it was 0.03 to 0.1 on two shared cores.
+    """
+    rng = np.random.default_rng([7, block, run] if run else [7, block])
+    slower *= float(np.exp(rng.normal(0, block_noise))) if block_noise else 1.0
     rows = []
     for method, steps in points:
         constant, slope = SECONDS[method]
         for i in range(rounds):
-            seconds = (constant + slope * steps) * (1 + rng.gamma(1.0, 0.03))
+            seconds = slower * (constant + slope * steps) * (1 + rng.gamma(1.0, 0.03))
             cell = {"cell_id": f"time-{block}", "measure": "time", "metric": "step_seconds", "unit": "s"}
             point = {"method": method, "settings": SETTINGS[method], "inner_steps": steps}
             repeat = {"repeat": block * rounds + i, "value": float(seconds)}
@@ -250,14 +264,22 @@ def write_trace(run: Path, cell_id: str, trace: pd.DataFrame) -> None:
 
 
 def write_run(
-    path: Path, cells: list[list[Row]], *, unfinished: int = 0, suite: str = "quick", **manifest: Any
+    path: Path,
+    cells: list[list[Row]],
+    *,
+    unfinished: int = 0,
+    suite: str = "quick",
+    environment: dict[str, Any] | None = None,
+    **manifest: Any,
 ) -> Path:
-    """A run folder with these cells, of a plan that may hold more; `manifest` has further keys."""
+    """A run folder with these cells, of a plan that may hold more; `manifest` and `environment` have further
+    keys."""
     folder = RunFolder.create(path)
     plan = [{"id": cell[0].cell_id, "measure": cell[0].measure} for cell in cells]
     plan += [{"id": f"unfinished-{i}", "measure": "memory"} for i in range(unfinished)]
     folder.write_manifest({"suite": suite, "cells": plan} | manifest)
-    folder.write_environment({"device_name": "Example CPU", "threads": 2, "torch": "2.12.0"})
+    machine = {"device_name": "Example CPU", "threads": 2, "torch": "2.12.0"}
+    folder.write_environment(machine | (environment or {}))
     for cell in cells:
         folder.append_cell(cell[0].cell_id, cell[0].attempt, cell)
     return path

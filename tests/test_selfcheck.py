@@ -10,6 +10,7 @@ from runs import Notes, run_here, write_suite
 from harness.cli import selfcheck as command
 from harness.cli.app import call
 from harness.cli.progress import Plain
+from harness.environment import describe_hardware
 from harness.executors.local import LocalExecutor, WorkerFailed
 from harness.measure import allocator, resident, tracker
 from harness.measure import time as clock
@@ -207,7 +208,8 @@ def test_a_run_keeps_the_check_of_its_instruments_and_again_only_where_it_has_ce
     notes = Notes()
     folder = tiny_run(tmp_path, notes)
     (kept,) = folder.selfchecks()
-    assert kept == {"time": kept["time"], "cells": list(folder.finished())} | notes.found[0].as_json()
+    of_whom = {"time": kept["time"], "machine": describe_hardware(), "cells": list(folder.finished())}
+    assert kept == of_whom | notes.found[0].as_json()
     names = {check["instrument"] for check in kept["checks"]}
     assert {"CPU allocator", "tracker", "clock"} <= names
     before = folder.selfcheck_path.stat().st_mtime_ns

@@ -248,7 +248,7 @@ def test_manifest_and_environment_read_back(folder: RunFolder) -> None:
     assert folder.environment() == {}
     folder.write_manifest({"cells": [{"id": "a"}], "limit": math.inf})
     folder.write_environment({"threads": 2})
-    assert folder.manifest() == {"cells": [{"id": "a"}], "limit": "inf"}
+    assert folder.manifest() == {"schema": 1, "cells": [{"id": "a"}], "limit": "inf"}
     assert folder.environment() == {"threads": 2}
 
 

@@ -10,7 +10,7 @@ from scipy.special import stdtrit
 from harness.analyze.alignment import Alignment
 from harness.analyze.change import Change, Verdict, lines_of, place_of
 from harness.analyze.intervals import ALPHA, LEVEL, SEEDS_FOR_T, holm, mean_over_seeds, t_interval
-from harness.analyze.scores import PER_TASK
+from harness.analyze.scores import PER_TASK, SAME_MEAN
 from harness.analyze.sides import Side
 
 AT = ["key", "inner_steps"]
@@ -30,7 +30,7 @@ def score_changes(aligned: Alignment, metric: str, base: Side, other: Side) -> l
             value=("value", "mean"), cell_id=("cell_id", "first"))
         for rows in (aligned.base, aligned.other)
     ]  # fmt: skip
-    both = sides[0].join(sides[1], lsuffix="_a", rsuffix="_b", how="inner").reset_index()
+    both = sides[0].merge(sides[1], left_index=True, right_index=True, suffixes=("_a", "_b")).reset_index()
     if both.empty:
         return []
     points = both[AT].drop_duplicates().reset_index(drop=True)
@@ -43,8 +43,9 @@ def score_changes(aligned: Alignment, metric: str, base: Side, other: Side) -> l
     p_holm = holm(np.where(identical, np.nan, p))
     other_data = _other_data(aligned)
     changes = []
+    of_point = [seeds for _, seeds in both.groupby(number)]  # in the order of `points`
     for i, point in enumerate(lines_of(points.merge(aligned.points, on=AT))):
-        seeds = both[number == i]
+        seeds = of_point[i]
         low, high = interval.low[i], interval.high[i]
         basis = f"{len(seeds)} seed{'s' if len(seeds) > 1 else ''}"
         verdict: Verdict = "too weak"
@@ -92,8 +93,8 @@ def _over_tasks(seeds: pd.DataFrame, metric: str, base: Side, other: Side) -> tu
     """The 95% interval over the paired episodes of each seed, and their number; NaN where one is not kept."""
     means, errors, tasks = [], [], 0
     for seed in lines_of(seeds):
-        first = _task_scores(base.run.path, seed.cell_id_a, metric)
-        second = _task_scores(other.run.path, seed.cell_id_b, metric)
+        first = _task_scores(base.run.path, seed.cell_id_a, metric, seed.value_a)
+        second = _task_scores(other.run.path, seed.cell_id_b, metric, seed.value_b)
         if first is None or second is None or not first.index.equals(second.index) or len(first) < 2:
             return float("nan"), float("nan"), 0
         differences = (second - first).to_numpy(float)
@@ -106,9 +107,11 @@ def _over_tasks(seeds: pd.DataFrame, metric: str, base: Side, other: Side) -> tu
     return mean - half, mean + half, tasks
 
 
-def _task_scores(run: Path, cell_id: str, metric: str) -> pd.Series | None:
+def _task_scores(run: Path, cell_id: str, metric: str, mean: float) -> pd.Series | None:
+    """None where the cell has left no such file, or one whose mean is not that of its row."""
     try:
         table = pd.read_csv(run / "cells" / cell_id / PER_TASK, usecols=["task", metric])
     except (OSError, ValueError):
         return None
-    return table.set_index("task")[metric]
+    scores = table.set_index("task")[metric]
+    return scores if np.isclose(scores.mean(), mean, rtol=SAME_MEAN, atol=0) else None

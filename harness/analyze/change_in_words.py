@@ -49,9 +49,9 @@ def difference_in_words(change: Change) -> str:
         return "0"
     match change.kind:
         case "bytes" | "coarse":
-            percent = _percent(change.ratio, 1)
-            is_small = percent == "+0.0 %" or not change.first  # what is nothing has no percent
-            return f"{change.difference:+,.0f} B" if is_small else percent
+            if not change.first or _percent(change.ratio, 1) == "+0.0 %":  # what is nothing has no percent
+                return f"{change.difference:+,.0f} B"
+            return _percent(change.ratio, 1)
         case "seconds" | "ratio":
             return _percent(change.ratio, 1)
         case "score":
@@ -117,7 +117,7 @@ def summary(comparison: Comparison, metrics: Sequence[str]) -> Iterator[str]:
     base, other = comparison.base.letter, comparison.other.letter
     if comparison.finds_nothing:
         points = len(comparison.points)
-        yield f"Nothing differs between {base} and {other}: {points} points, every figure the same."
+        yield f"Nothing differs between {base} and {other}: {points} points in common, every figure the same."
         return
     fates: dict[tuple[str, str, str], list[int]] = {}
     for change in comparison.changes:
@@ -126,6 +126,12 @@ def summary(comparison: Comparison, metrics: Sequence[str]) -> Iterator[str]:
             fates.setdefault(place, []).append(change.inner_steps)
     for (measure, label, why), steps in fates.items():
         yield f"{measure} of {label} at {', '.join(map(str, sorted(steps)))} inner steps: {why}."
+    pending: dict[tuple[str, str], int] = {}
+    for change in comparison.changes:
+        if change.is_fate and change.verdict == "not called":
+            pending[change.measure, change.why] = pending.get((change.measure, change.why), 0) + 1
+    for (measure, why), count in pending.items():
+        yield f"{measure}: {count} point{'' if count == 1 else 's'} not compared: {why}."
     for metric in metrics:
         own = [c for c in comparison.changes if c.metric == metric and np.isfinite(c.first)]
         if not own:
@@ -153,8 +159,19 @@ def _counted(changes: Sequence[Change], total: int) -> str:
         whys = dict.fromkeys(c.why for c in changes if c.why and c.verdict == "not called")
         return place + (f" ({'; '.join(whys)})" if whys else "")
     ordered = sorted(changes, key=lambda c: (c.ratio, c.difference))
-    low, high = (difference_in_words(c) for c in (ordered[0], ordered[-1]))
-    return f"{place}, {low}" + ("" if low == high else f" to {high}")
+    return f"{place}, {span(*(difference_in_words(c) for c in (ordered[0], ordered[-1])))}"
+
+
+def span(first: str, last: str) -> str:
+    """Two quantities as a range, the unit once.
+
+    >>> span("-2.0 points", "+1.0 points")
+    '-2.0 to +1.0 points'
+    """
+    if first == last:
+        return first
+    number, _, unit = first.partition(" ")
+    return f"{number} to {last}" if unit and last.endswith(f" {unit}") else f"{first} to {last}"
 
 
 def _percent(ratio: float, digits: int) -> str:

@@ -41,6 +41,7 @@ class Difference:
     first_steps: int
     second_steps: int
     chosen: bool  # these are the steps that the validation tasks of each choose
+    leader: str | None  # the label that does best on the validation tasks of this workload
     difference: float
     low: float
     high: float

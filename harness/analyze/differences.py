@@ -24,6 +24,7 @@ from itertools import combinations
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from scipy import special
 
 from harness.analyze.difference import FIRST, SECOND, UNCOMPARED, WEAK, Difference, fate_in_words
@@ -46,8 +47,12 @@ from harness.analyze.scores import NOT_RUN, Scores, task_scores, test_scores
 
 def accuracy_differences(run: LoadedRun) -> list[Difference]:
     """Every pair of methods on every workload, by workload, labels and inner steps; see the module."""
-    cells = run.path / "cells"
-    return [found for scores in test_scores(run.rows) for found in differences_in(scores, cells)]
+    return differences_of(run.rows, run.path / "cells")
+
+
+def differences_of(rows: pd.DataFrame, cells: Path) -> list[Difference]:
+    """The same for rows that are at hand; `cells` is where their cells left the values of single tasks."""
+    return [found for scores in test_scores(rows) for found in differences_in(scores, cells)]
 
 
 @dataclass(frozen=True)
@@ -61,8 +66,9 @@ class _Pair:
 
 
 def differences_in(scores: Scores, cells: Path) -> list[Difference]:
-    """Those of one workload; `cells` is where its cells left the values of their tasks."""
-    pairs = list(_pairs(scores))
+    """Those of one workload."""
+    chosen = _chosen_points(scores)
+    pairs = list(_pairs(scores, chosen))
     if not pairs:
         return []
     first = np.array([pair.first for pair in pairs])
@@ -74,6 +80,7 @@ def differences_in(scores: Scores, cells: Path) -> list[Difference]:
     adjusted = holm(interval.p)
     family = int(np.isfinite(interval.p).sum())
     needed = seeds_needed(mean, np.where(count >= SEEDS_FOR_T, spread, np.nan), ALPHA / max(family, 1))
+    leader = max(chosen, key=lambda label: chosen[label][1], default=None)
     found = []
     for i, pair in enumerate(pairs):
         a, b = scores.points[pair.first], scores.points[pair.second]
@@ -89,6 +96,7 @@ def differences_in(scores: Scores, cells: Path) -> list[Difference]:
                 first_steps=a.inner_steps,
                 second_steps=b.inner_steps,
                 chosen=pair.chosen,
+                leader=leader,
                 difference=float(mean[i]),
                 low=float(interval.low[i]),
                 high=float(interval.high[i]),
@@ -107,41 +115,37 @@ def differences_in(scores: Scores, cells: Path) -> list[Difference]:
     return found
 
 
-def _pairs(scores: Scores) -> Iterator[_Pair]:
+def _chosen_points(scores: Scores) -> dict[str, tuple[int, float]]:
+    """Of each label the point with the best mean score on validation tasks, and that score, higher better.
+
+    Of equals that of fewer steps; and only of those that the most seeds finished: where one diverged, the
+    others' mean would flatter it. A method without validation scores is not here.
+    """
+    known = np.isfinite(scores.validation) & np.isfinite(scores.mean)
+    mean, _, count = mean_over_seeds(np.where(known, scores.validation, np.nan))
+    height = mean if scores.metric == "accuracy" else -mean
+    best: dict[str, tuple[int, float, int]] = {}
+    for i, point in enumerate(scores.points):  # by label, then inner steps
+        rank = (int(count[i]), float(height[i]))
+        if count[i] > 0 and (point.label not in best or rank > (best[point.label][2], best[point.label][1])):
+            best[point.label] = (i, float(height[i]), int(count[i]))
+    return {label: (point, score) for label, (point, score, _) in best.items()}
+
+
+def _pairs(scores: Scores, chosen: dict[str, tuple[int, float]]) -> Iterator[_Pair]:
     """By labels, then steps: the equal ones of both, and those that validation chose."""
     of_label: dict[str, dict[int, int]] = {}
     for i, point in enumerate(scores.points):
         of_label.setdefault(point.label, {})[point.inner_steps] = i
-    chosen = {
-        label: best
-        for label, own in of_label.items()
-        if (best := _chosen(scores, list(own.values()))) is not None
-    }
     for a, b in combinations(of_label, 2):
         first, second = of_label[a], of_label[b]
-        both = (chosen[a], chosen[b]) if {a, b} <= chosen.keys() else None
+        both = (chosen[a][0], chosen[b][0]) if {a, b} <= chosen.keys() else None
         pairs: list[tuple[int, int]] = [(first[k], second[k]) for k in sorted(first.keys() & second.keys())]
         if both is not None and both not in pairs:
             pairs.append(both)
         yield from (_Pair(*pair, chosen=pair == both, matched=True) for pair in pairs)
         if not pairs:
             yield _Pair(first[max(first)], second[max(second)], chosen=False, matched=False)
-
-
-def _chosen(scores: Scores, points: list[int]) -> int | None:
-    """The point of a method with the best mean score on validation tasks; of equals that of fewer steps.
-
-    Only of those that the most seeds finished: where one diverged, the others' mean would flatter it. None
-    where a method has no validation scores.
-    """
-    known = np.isfinite(scores.validation[points]) & np.isfinite(scores.mean[points])
-    most = known.sum(1).max()
-    if most == 0:
-        return None
-    mean, _, count = mean_over_seeds(np.where(known, scores.validation[points], np.nan))
-    sign = 1 if scores.metric == "accuracy" else -1
-    candidates = [i for i in range(len(points)) if count[i] == most]
-    return points[max(candidates, key=lambda i: (sign * mean[i], -scores.points[points[i]].inner_steps))]
 
 
 def _intervals(

@@ -11,6 +11,7 @@ noise, on its 95% interval too:
   value, or no point at all, the gate is undecided. It has not passed: a gate that saw nothing guards nothing.
 """
 
+import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -65,6 +66,8 @@ class Gate:
         return self._is_beyond(end / change.first if self.is_relative else end)
 
     def _is_beyond(self, amount: float) -> bool:
+        if math.isclose(amount, self.limit, rel_tol=1e-9):  # 105 bytes are 5% more than 100, not more than 5%
+            return False
         return amount > self.limit if self.above else amount < self.limit
 
 

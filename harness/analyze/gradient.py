@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from harness.analyze.summary import POINT, fate_of, points_of, tidy, values_of
+from harness.analyze.points import POINT, least_of, mean_of, median_of, most_of, points_of, tidy
 from harness.store import HEADLINES
 
 ERRORS = ("rel_error_implicit", "rel_error_unrolled")
@@ -45,30 +45,30 @@ def gradient_summary(frame: pd.DataFrame) -> pd.DataFrame:
         "diverged",
     ]
     records = []
-    for point, rows in points_of(frame, "gradient"):
-        record: dict[str, Any] = {metric: geometric_mean(values_of(rows, metric)) for metric in SCALES}
+    for rows in points_of(frame, "gradient"):
+        record: dict[str, Any] = {metric: geometric_mean(rows.values(metric)) for metric in SCALES}
         for metric in ENDS:
-            values = values_of(rows, metric)
-            record |= {f"{metric}_low": values.min(), f"{metric}_high": values.max()}
-        record |= {metric: values_of(rows, metric).mean() for metric in COSINES}
-        record |= {metric: values_of(rows, metric).median() for metric in COUNTS}
+            values = rows.values(metric)
+            record |= {f"{metric}_low": least_of(values), f"{metric}_high": most_of(values)}
+        record |= {metric: mean_of(rows.values(metric)) for metric in COSINES}
+        record |= {metric: median_of(rows.values(metric)) for metric in COUNTS}
         record["work"] = record["gradient_evaluations"] + record["hessian_products"]
-        errors = rows[rows.metric.isin(ERRORS) & (rows.status == "ok")]
-        record["seeds"] = errors.seed.nunique()
-        record["diverged"] = int((rows.metric.isin(ERRORS) & (rows.status == "diverged")).sum())
-        counted = rows[rows.status != "skipped"] if len(errors) else rows
-        records.append(point | record | fate_of(counted, *HEADLINES["gradient"]))
-    return tidy(records, " ".join(columns))
+        record["seeds"] = rows.seeds(*ERRORS)
+        record["diverged"] = rows.count("diverged", *ERRORS)
+        fate = rows.fate(*HEADLINES["gradient"], skipped=record["seeds"] == 0)
+        records.append(rows.point | record | fate)
+    return tidy(records, columns)
 
 
-def geometric_mean(values: pd.Series) -> float:
+def geometric_mean(values: np.ndarray) -> float:
     """NaN of nothing, 0 where all values are. A zero among others would hide them: it counts as float64's
     spacing at 1, or as the least of the others where that is smaller."""
-    if values.nunique() == 1:  # to the last bit: it may be held against a threshold
-        return float(values.iloc[0])
+    if not len(values):
+        return float("nan")
+    if values.min() == values.max():  # to the last bit: it may be held against a threshold
+        return float(values[0])
     least = min(values[values > 0].min(), np.finfo(float).eps)
-    above = values.mask(values == 0, least).to_numpy(float)
-    return float(np.exp(np.log(above).mean())) if len(values) else float("nan")
+    return float(np.exp(np.log(np.where(values == 0, least, values)).mean()))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,7 +1,8 @@
 """Intervals of means and of their differences that hold at few seeds, and what it takes to call one.
 
-Over seeds a t interval: a percentile bootstrap over 3 seeds, which can only draw from those three, covers
-some 75 to 85% where it says 95%. Over test tasks, of which there are hundreds, a bootstrap within each seed.
+Over seeds a t interval: the percentile bootstrap of 3 seeds reaches from the least to the greatest of them,
+and covers 1 - 2/2^3 = 75% where it says 95%. Over test tasks, of which there are hundreds, a bootstrap within
+each seed.
 """
 
 from dataclasses import dataclass

@@ -3,23 +3,43 @@
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from harness.analyze.caveats import (
+    about_defects,
+    about_instruments,
+    about_machines,
+    about_progress,
+    about_schema,
+    planned_cells,
+    read_selfchecks,
+    read_whole,
+)
 from harness.analyze.gradient import gradient_summary
-from harness.analyze.summary import accuracy_summary, memory_summary, time_summary
-from harness.frame import load_frame
+from harness.analyze.points import POINT
+from harness.analyze.summary import accuracy_summary, failures, memory_summary, time_summary
+from harness.frame import with_settings
+from harness.rowfile import read_rows
 from harness.store import RunFolder
 
+if TYPE_CHECKING:
+    from harness.analyze.claims import Claim
+    from harness.analyze.comparison import Comparison
+    from harness.analyze.crossings import Crossing
+    from harness.analyze.difference import Difference
+    from harness.analyze.growth import Scaling
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class LoadedRun:
     """What `load_run` returns. `rows` is the truth, everything else is made of it on first use.
 
     rows: one line an observation, see `harness.frame.load_frame`.
     manifest, environment, selfchecks: the run folder's files; empty where they were never written.
     caveats: what a reader must know before any figure, a sentence each; empty for a sound and finished run.
+    cells_planned: None where the manifest does not say.
     """
 
     path: Path
@@ -28,6 +48,8 @@ class LoadedRun:
     environment: dict[str, Any]
     selfchecks: list[dict[str, Any]]
     caveats: tuple[str, ...] = ()
+    cells_planned: int | None = None
+    cells_finished: int = 0
 
     @property
     def name(self) -> str:
@@ -58,23 +80,102 @@ class LoadedRun:
         """See `harness.analyze.summary.time_summary`."""
         return time_summary(self.rows)
 
+    @cached_property
+    def failures(self) -> pd.DataFrame:
+        """See `harness.analyze.summary.failures`."""
+        return failures(self.rows)
+
+    @cached_property
+    def flags(self) -> pd.DataFrame:
+        """What the instruments warn of: a line a warning, the point that it is about, and its seed."""
+        flags = self.rows[self.rows.metric == "flag"].rename(columns={"detail": "warning"})
+        return flags[["measure", *POINT, "seed", "warning"]].reset_index(drop=True)
+
+    def accuracy_differences(self) -> "list[Difference]":
+        """Who is more accurate, by how much, and how sure that is: pairs of methods, by episode and seed."""
+        from harness.analyze.differences import accuracy_differences
+
+        return accuracy_differences(self)
+
+    def pareto(self) -> pd.DataFrame:
+        """Which points no other beats on every axis, see `harness.analyze.pareto.pareto_points`."""
+        from harness.analyze.pareto import pareto_points
+
+        return pareto_points(self)
+
+    def scaling(self) -> "list[Scaling]":
+        """How memory, then time, grow with inner steps: a + b * steps^p, a line a method and workload."""
+        from harness.analyze.scaling import scaling_fits
+
+        return [*scaling_fits(self.memory), *scaling_fits(self.time, self.rows)]
+
+    def crossings(self) -> "list[Crossing]":
+        """From how many inner steps on one method takes less than another, of memory and of time."""
+        from harness.analyze.crossings import crossings
+
+        return crossings(self.rows)
+
+    def costs(self) -> pd.DataFrame:
+        """Gradients and Hessian products beside measured seconds, see `harness.analyze.cost.costs`."""
+        from harness.analyze.cost import costs
+
+        return costs(self.rows, self.time)
+
+    def claims(self) -> "list[Claim]":
+        """What these rows say to each claim of the paper."""
+        from harness.analyze.claims import claims
+
+        return claims([self])
+
+    def compare(self, other: "LoadedRun") -> "Comparison":
+        """What is different in `other`, with intervals: this run is the base."""
+        from harness.analyze.comparison import compare
+
+        return compare([self, other])[0]
+
+    def __repr__(self) -> str:
+        """In a notebook: which run, what it measured, and what is wrong with it."""
+        measures = ", ".join(sorted(self.rows.measure.unique())) or "nothing measured"
+        of_plan = "" if self.cells_planned is None else f" of {self.cells_planned:,}"
+        facts = f"{self.cells_finished:,}{of_plan} cells, {len(self.rows):,} rows: {measures}"
+        return "\n  ".join([f"LoadedRun {self.path}: {facts}", *self.caveats])
+
 
 def load_run(path: Path | str | RunFolder) -> LoadedRun:
-    """Read a run folder, finished or not. Raises UsageError for a folder that is no run."""
+    """Read a run folder, finished or not, whole or damaged.
+
+    What is missing or cannot be read is said in `caveats`, and the rest is there. Raises UsageError for a
+    folder that is no run.
+    """
     folder = path if isinstance(path, RunFolder) else RunFolder.open(path)
-    manifest = folder.manifest() if folder.manifest_path.exists() else {}
-    planned = {cell["id"] for cell in manifest.get("cells", [])}
-    missing = planned - {c.cell_id for c in folder.finished().values() if not c.interrupted}
-    caveats = []
-    if missing:
-        caveats.append(f"{len(missing)} of {len(planned)} cells have not finished.")
-    if failed := folder.failed_instruments():
-        caveats.append(f"Failed their selfcheck before cells of this run: {', '.join(failed)}.")
+    file = read_rows(folder)
+    of_plan = "what was planned is unknown, and all rows are shown"
+    manifest, no_manifest = read_whole(folder.manifest_path, dict, of_plan)
+    planned = planned_cells(manifest)
+    if planned is None and not no_manifest:
+        no_manifest = f"{folder.manifest_path.name} names no cells: {of_plan}."
+    environment, no_environment = read_whole(
+        folder.environment_path, dict, "the machine and the versions are unknown"
+    )
+    selfchecks, no_selfchecks = read_selfchecks(folder.selfcheck_path)
+    finished = file.cells - file.interrupted
+    if planned is not None:
+        finished &= planned
+    caveats = [
+        *about_schema(manifest, environment),
+        *filter(None, (no_manifest, no_environment, no_selfchecks)),
+        *about_progress(planned, file),
+        *about_defects(file.defects),
+        *about_machines(selfchecks, finished),
+        *about_instruments(selfchecks),
+    ]
     return LoadedRun(
         path=folder.path,
-        rows=load_frame(folder),
+        rows=with_settings(file.rows if planned is None else file.rows[file.rows.cell_id.isin(planned)]),
         manifest=manifest,
-        environment=folder.environment(),
-        selfchecks=folder.selfchecks(),
+        environment=environment,
+        selfchecks=selfchecks,
         caveats=tuple(caveats),
+        cells_planned=None if planned is None else len(planned),
+        cells_finished=len(finished),
     )

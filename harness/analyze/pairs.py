@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+from scipy.special import stdtrit
 
 from harness.analyze.summary import LEVEL, POINT
 
@@ -26,34 +26,42 @@ def paired_ratios(frame: pd.DataFrame, rank: Callable[[str], Any] = str) -> pd.D
     interval (NaN below two blocks). `pairs` counts the rounds in which both sides were timed; a point that
     has none keeps its status, or `unpaired` where only the reference is missing.
     """
-    asked = frame[(frame.measure == "time") & (frame.metric == "step_seconds")]
-    records = []
-    for workload, rounds in asked.groupby("workload"):
-        timed = rounds[rounds.status == "ok"]
-        if timed.empty:
-            continue
-        methods = set(zip(timed.method, timed.method_label, strict=True))
-        reference = min(methods, key=lambda pair: (rank(pair[0]), pair[1]))[1]
-        base = timed.loc[timed.method_label == reference, [*ROUND, "value"]]
-        for (method, label, steps), rows in rounds.groupby(POINT[1:]):
-            if label == reference:
-                continue
-            ok = rows[rows.status == "ok"]
-            pairs = ok.merge(base, on=ROUND, suffixes=("", "_of_reference"))
-            missing = "unpaired" if len(ok) else str(rows.status.mode().iloc[0])
-            point = dict(zip(POINT, (workload, method, label, steps), strict=True))
-            estimate = _estimate(pairs.value / pairs.value_of_reference, pairs.cell_id)
-            status = "ok" if len(pairs) else missing
-            records.append(point | {"reference": reference, "status": status} | estimate)
-    return pd.DataFrame(records, columns=COLUMNS).sort_values(POINT, ignore_index=True)
+    wanted = (frame.measure == "time") & (frame.metric == "step_seconds")
+    asked = frame.loc[wanted, [*POINT, "seed", "cell_id", "repeat", "value", "status"]]
+    timed = asked[asked.status == "ok"]
+    reference = {}
+    for workload, methods in timed[POINT[:3]].drop_duplicates().groupby("workload"):
+        pairs = zip(methods.method, methods.method_label, strict=True)
+        reference[workload] = min(pairs, key=lambda pair: (rank(pair[0]), pair[1]))[1]
+    asked = asked.assign(reference=asked.workload.map(reference)).dropna(subset="reference")
+    timed = asked[asked.status == "ok"]
+    asked = asked[asked.method_label != asked.reference]
+    if asked.empty:
+        return pd.DataFrame([], columns=COLUMNS)
+    base = timed.loc[timed.method_label == timed.reference, ["workload", *ROUND, "value"]]
+    paired = timed.merge(base, on=["workload", *ROUND], suffixes=("", "_of_reference"))
+    paired["ratio"] = paired.value / paired.value_of_reference
+    found = _fates(asked).join(_estimates(paired))
+    found[["blocks", "pairs"]] = found[["blocks", "pairs"]].fillna(0).astype(int)
+    found["status"] = found.status.mask(found.pairs > 0, "ok")
+    return found.reset_index().sort_values(POINT, ignore_index=True)[COLUMNS]
 
 
-def _estimate(ratios: pd.Series, blocks: pd.Series) -> dict[str, Any]:
-    logs = np.log(ratios.groupby(blocks).median().to_numpy(float))
-    mean = float(logs.mean()) if len(logs) else float("nan")
-    half = float("nan")
-    if len(logs) >= BLOCKS_FOR_T:
-        error = logs.std(ddof=1) / np.sqrt(len(logs))
-        half = float(stats.t.ppf((1 + LEVEL) / 2, len(logs) - 1) * error)
-    ratio, low, high = (float(np.exp(mean + shift)) for shift in (0.0, -half, half))
-    return {"ratio": ratio, "low": low, "high": high, "blocks": len(logs), "pairs": len(ratios)}
+def _fates(asked: pd.DataFrame) -> pd.DataFrame:
+    """Why a point has no pair: `unpaired` where it was timed, else the status that most of its rows have."""
+    counts = asked.groupby([*POINT, "reference", "status"]).size().rename("rows").reset_index()
+    counts["unpaired"] = counts.status == "ok"
+    most = counts.sort_values(["unpaired", "rows", "status"], ascending=[False, False, True])
+    fates = most.drop_duplicates(POINT).set_index(POINT)
+    return fates[["reference"]].assign(status=fates.status.mask(fates.unpaired, "unpaired"))
+
+
+def _estimates(paired: pd.DataFrame) -> pd.DataFrame:
+    """Of each point that has pairs: a block counts by the median of its rounds."""
+    logs = np.log(paired.groupby([*POINT, "cell_id"]).ratio.median()).groupby(POINT)
+    mean, blocks = logs.mean(), logs.size()
+    error = logs.std(ddof=1) / np.sqrt(blocks)
+    half = error * stdtrit(np.maximum(blocks - 1, 1), (1 + LEVEL) / 2)
+    half = half.where(blocks >= BLOCKS_FOR_T)
+    ends = {"ratio": np.exp(mean), "low": np.exp(mean - half), "high": np.exp(mean + half)}
+    return pd.DataFrame(ends | {"blocks": blocks, "pairs": paired.groupby(POINT).size()})

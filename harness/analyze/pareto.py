@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from harness.analyze.finding import Evidence, Finding
 from harness.analyze.gradient import ERRORS
 from harness.analyze.loaded import LoadedRun
 from harness.analyze.summary import POINT
@@ -19,6 +20,11 @@ MEASURES = {
 }
 """Of each axis."""
 AXES = tuple(MEASURES)
+IN_WORDS = {
+    "gradient_error": "gradient error",
+    "peak_bytes": "peak memory",
+    "step_seconds": "seconds a meta-step",
+}
 QUALITIES = ("accuracy", "gradient_error")
 TEXTS = ("metric", "accuracy_interval", "gradient_target")
 COLUMNS = [
@@ -36,7 +42,7 @@ COLUMNS = [
     "step_seconds",
     "step_seconds_low",
     "step_seconds_high",
-    "axes",
+    "known_axes",
     "is_efficient",
     "may_be_efficient",
     "note",
@@ -50,7 +56,7 @@ def pareto_points(run: LoadedRun) -> pd.DataFrame:
       `gradient_error`, `peak_bytes`, `step_seconds`: as in the summaries, NaN where there is no value; `_low`
       and `_high` are their intervals (of the gradient error: the least and the largest of a seed).
       `accuracy_interval` says what that of the accuracy is over: `seeds` or, for these models only, `tasks`.
-    - `axes`: those that are known here, separated by commas.
+    - `known_axes`: those that are known here, separated by commas.
     - `is_efficient`: no other point of the workload is as good on every axis of this one and better on one.
       Only a point that is known on all these axes can say so; what is unknown is never imputed. NA where
       nothing is to be weighed: where no second axis is known, or neither accuracy nor gradient error is (the
@@ -63,9 +69,9 @@ def pareto_points(run: LoadedRun) -> pd.DataFrame:
     - `note`: where the measures of this point ran with different settings or meta-batches, or seeds failed.
     """
     points = _merged(run)
+    points = points.dropna(subset=[*AXES], how="all").reset_index(drop=True)
     known = points[[*AXES]].notna().to_numpy()
-    points["axes"] = [",".join(np.array([*AXES])[line]) for line in known]
-    points = points.loc[known.any(1)].reset_index(drop=True)
+    points["known_axes"] = [",".join(np.array(AXES)[line]) for line in known]
     for column in ("is_efficient", "may_be_efficient"):
         points[column] = pd.array([pd.NA] * len(points), dtype="boolean")
     for _, part in points.groupby("workload"):
@@ -81,6 +87,61 @@ def pareto_points(run: LoadedRun) -> pd.DataFrame:
     return points[COLUMNS]
 
 
+def pareto_findings(points: pd.DataFrame) -> list[Finding]:
+    """Which points of each workload are efficient, in words; from `pareto_points`."""
+    found = []
+    for workload, part in points.dropna(subset="is_efficient").groupby("workload"):
+        axes = _known(part)
+        efficient = part[part.is_efficient]
+        unsure = part[part.may_be_efficient & ~part.is_efficient]
+        sentence = f"of {len(part)} points {_counted(len(efficient))} efficient in {weighed_axes(part)}: "
+        sentence += _in_words(efficient)
+        if len(unsure):
+            sentence += f"; within the intervals perhaps also {_in_words(unsure)}"
+        partly = part.known_axes.str.count(",") + 1 < len(axes)
+        if (partly & part.is_efficient).any():
+            lacking = _in_words(part[partly & part.is_efficient])
+            sentence += f" (not all of these were measured of {lacking})"
+        evidence = tuple(
+            Evidence(
+                measure=MEASURES[axis],
+                workload=str(workload),
+                methods=tuple(dict.fromkeys(part.method_label)),
+                inner_steps=tuple(sorted(int(steps) for steps in part.inner_steps.unique())),
+            )
+            for axis in axes
+        )
+        found.append(Finding(sentence=sentence, evidence=evidence))
+    return found
+
+
+def weighed_axes(part: pd.DataFrame) -> str:
+    """`accuracy, peak memory and seconds a meta-step`: what is known of any of these points."""
+    metric = "loss" if (part.metric == "loss").any() else "accuracy"
+    return _listed([IN_WORDS.get(axis, metric) for axis in _known(part)])
+
+
+def _known(part: pd.DataFrame) -> list[str]:
+    return [axis for axis in AXES if part[axis].notna().any()]
+
+
+def _in_words(points: pd.DataFrame) -> str:
+    """`fomaml at 4, 8 and 16, maml at 8 inner steps`"""
+    curves = [
+        f"{label} at {_listed([str(steps) for steps in part.inner_steps])}"
+        for label, part in points.groupby("method_label")
+    ]
+    return f"{', '.join(curves)} inner steps"
+
+
+def _listed(names: list[str]) -> str:
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+
+
+def _counted(number: int) -> str:
+    return f"{number} is" if number == 1 else f"{number} are"
+
+
 def dominated_points(best: np.ndarray, worst: np.ndarray) -> np.ndarray:
     """Which points [points, axes] are dominated by another, lower being better and NaN unknown.
 
@@ -93,7 +154,6 @@ def dominated_points(best: np.ndarray, worst: np.ndarray) -> np.ndarray:
         others = worst[:, axes]
         no_worse = (others <= own[axes]).all(1)  # false for NaN: not known on all axes
         better = (others < own[axes]).any(1)
-        no_worse[i] = False
         dominated[i] = (no_worse & better).any()
     return dominated
 
@@ -119,17 +179,16 @@ def _costs(part: pd.DataFrame) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 def _merged(run: LoadedRun) -> pd.DataFrame:
     """The summaries side by side, under the names of `COLUMNS`."""
-    named = {
+    of_accuracy = {
         "mean": "accuracy",
         "low": "accuracy_low",
         "high": "accuracy_high",
         "interval_kind": "accuracy_interval",
+        "failed": "seeds_failed",
     }
-    named["failed"] = "seeds_failed"
-    accuracy = run.accuracy.rename(columns=named)
-    accuracy = accuracy[[*POINT, "metric", *named.values()]]
-    named = {"median": "step_seconds", "low": "step_seconds_low", "high": "step_seconds_high"}
-    time = run.time.rename(columns=named)[[*POINT, *named.values()]]
+    of_time = {"median": "step_seconds", "low": "step_seconds_low", "high": "step_seconds_high"}
+    accuracy = run.accuracy.rename(columns=of_accuracy)[[*POINT, "metric", *of_accuracy.values()]]
+    time = run.time.rename(columns=of_time)[[*POINT, *of_time.values()]]
     points = accuracy.merge(_gradient_errors(run.gradient), on=POINT, how="outer")
     for other in (run.memory[[*POINT, "peak_bytes"]], time):
         points = points.merge(other, on=POINT, how="outer")
@@ -163,7 +222,7 @@ def _notes(run: LoadedRun, points: pd.DataFrame) -> list[str]:
         settings.setdefault((workload, label), {})[measure] = json.loads(text)
     content = run.manifest.get("content", {})
     notes = []
-    keys = [*POINT, "axes", "seeds_failed"]
+    keys = [*POINT, "known_axes", "seeds_failed"]
     for workload, _, label, _, axes, failed in points[keys].itertuples(index=False, name=None):
         measures = [MEASURES[axis] for axis in axes.split(",")]
         own = {m: s for m, s in settings[workload, label].items() if m in measures}

@@ -25,20 +25,20 @@ def memory_readings(frame: pd.DataFrame) -> pd.DataFrame:
     """A line a method and workload: `METRICS` in bytes (NaN where skipped or absent; where a point was
     measured several times, the largest), and `peak_phase` and `peak_operator`, where the tracker saw the
     peak, empty where it did not say."""
-    rows = frame[(frame.measure == "memory") & frame.metric.isin(METRICS) & (frame.status == "ok")]
-    records = []
-    for key, curve in rows.groupby(POINT[:3]):
-        measured = curve[curve.metric == "peak_bytes"]
-        if measured.empty:
-            continue
-        steps = int(measured.inner_steps.max())
-        point = curve[curve.inner_steps == steps]
-        readings = {metric: point[point.metric == metric].value.max() for metric in METRICS}
-        phase, operator = _peak_place(point[point.metric == "tracked_peak_bytes"].detail)
-        place = dict(zip(POINT, (*key, steps), strict=True))
-        records.append(place | readings | {"peak_phase": phase, "peak_operator": operator})
-    columns = [*POINT, *METRICS, "peak_phase", "peak_operator"]
-    return pd.DataFrame(records, columns=columns).sort_values(POINT, ignore_index=True)
+    wanted = (frame.measure == "memory") & frame.metric.isin(METRICS) & (frame.status == "ok")
+    rows = frame.loc[wanted, [*POINT, "metric", "value", "detail"]]
+    peaks = rows[rows.metric == "peak_bytes"]
+    most_steps = peaks.groupby(POINT[:3], as_index=False).inner_steps.max()
+    points = rows.merge(most_steps, on=POINT)
+    readings = points.groupby([*POINT, "metric"]).value.max().unstack("metric")
+    seen = points[points.metric == "tracked_peak_bytes"].groupby(POINT).detail.agg(_peak_place)
+    places = {
+        "peak_phase": seen.map(lambda place: place[0]),
+        "peak_operator": seen.map(lambda place: place[1]),
+    }
+    found = readings.reindex(columns=METRICS).assign(**places).reset_index()
+    found[list(places)] = found[list(places)].fillna("").astype("str")
+    return found.sort_values(POINT, ignore_index=True).rename_axis(columns=None)
 
 
 def _peak_place(details: pd.Series) -> tuple[str, str]:

@@ -6,8 +6,8 @@ Every summary starts with `POINT`, is sorted by it, and holds only what was aske
 same columns.
 """
 
-from collections.abc import Hashable, Iterator
-from typing import Any
+from functools import lru_cache
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -20,9 +20,14 @@ from harness.analyze.intervals import (
     mean_over_seeds,
     t_interval,
 )
+from harness.analyze.points import POINT, PointRows, mean_of, median_of, most_of, points_of, tidy
 from harness.store import HEADLINES
 
-POINT = ["workload", "method", "method_label", "inner_steps"]
+ACCURACY = [
+    *("metric", "mean", "low", "high", "interval_kind", "tasks_ci95", "seeds_ci95"),
+    *("untrained", "untrained_low", "untrained_high", "neighbour", "neighbour_ci95", "gain", "seeds"),
+]
+TIME = ["median", "low", "high", "minimum", "ratio_to_fastest", "rounds", "blocks"]
 
 
 def accuracy_summary(frame: pd.DataFrame) -> pd.DataFrame:
@@ -39,8 +44,8 @@ def accuracy_summary(frame: pd.DataFrame) -> pd.DataFrame:
     `gain` is the distance from the untrained start, positive where training helped.
     """
     records = []
-    for point, rows in points_of(frame, "accuracy"):
-        metric = "loss" if (rows.metric == "loss").any() else "accuracy"
+    for rows in points_of(frame, "accuracy"):
+        metric = "loss" if rows.has("loss") else "accuracy"
         mean, interval = _over_seeds(rows, metric)
         untrained, untrained_interval = _over_seeds(rows, f"untrained_{metric}")
         neighbour, neighbour_interval = _over_seeds(rows, f"neighbour_{metric}")
@@ -63,11 +68,8 @@ def accuracy_summary(frame: pd.DataFrame) -> pd.DataFrame:
             "gain": gain,
             "seeds": interval.count,
         }
-        records.append(point | record | fate_of(rows, metric))
-    columns = (
-        "metric mean low high interval_kind tasks_ci95 seeds_ci95 untrained untrained_low untrained_high"
-    )
-    return tidy(records, f"{columns} neighbour neighbour_ci95 gain seeds")
+        records.append(rows.point | record | rows.fate(metric))
+    return tidy(records, ACCURACY)
 
 
 def memory_summary(frame: pd.DataFrame) -> pd.DataFrame:
@@ -77,18 +79,16 @@ def memory_summary(frame: pd.DataFrame) -> pd.DataFrame:
     `growth_bytes_per_step` is the slope from the next smaller number of inner steps that was measured.
     """
     records = []
-    for point, rows in points_of(frame, "memory"):
+    for rows in points_of(frame, "memory"):
         record = {
-            "peak_bytes": values_of(rows, "peak_bytes").max(),
-            "baseline_bytes": values_of(rows, "baseline_bytes").max(),
-            "predicted_bytes": values_of(rows, "predicted_peak_bytes").max(),
-            "growth_bytes_per_step": np.nan,
+            "peak_bytes": most_of(rows.values("peak_bytes")),
+            "baseline_bytes": most_of(rows.values("baseline_bytes")),
+            "predicted_bytes": most_of(rows.values("predicted_peak_bytes")),
         }
-        records.append(point | record | fate_of(rows, "peak_bytes"))
-    summary = tidy(records, "peak_bytes baseline_bytes predicted_bytes growth_bytes_per_step")
-    for _, curve in summary.dropna(subset="peak_bytes").groupby(POINT[:3]):
-        growth = curve.peak_bytes.diff() / curve.inner_steps.diff()
-        summary.loc[curve.index, "growth_bytes_per_step"] = growth
+        records.append(rows.point | record | rows.fate("peak_bytes"))
+    summary = tidy(records, ["peak_bytes", "baseline_bytes", "predicted_bytes", "growth_bytes_per_step"])
+    curves = summary.dropna(subset="peak_bytes").groupby(POINT[:3])
+    summary["growth_bytes_per_step"] = curves.peak_bytes.diff() / curves.inner_steps.diff()
     return summary
 
 
@@ -102,21 +102,19 @@ def time_summary(frame: pd.DataFrame) -> pd.DataFrame:
     workload and number of inner steps.
     """
     records = []
-    for point, rows in points_of(frame, "time"):
-        rounds = rows[(rows.metric == "step_seconds") & (rows.status == "ok")]
-        blocks = [block.value.to_numpy() for _, block in rounds.groupby("cell_id")]
+    for rows in points_of(frame, "time"):
+        rounds, blocks = rows.values("step_seconds"), rows.blocks("step_seconds")
         low, high = _bootstrap_median(blocks)
         record = {
-            "median": rounds.value.median(),
+            "median": median_of(rounds),
             "low": low,
             "high": high,
-            "minimum": rounds.groupby("seed").value.min().median(),
-            "ratio_to_fastest": np.nan,
+            "minimum": median_of(rows.seed_minima("step_seconds")),
             "rounds": len(rounds),
             "blocks": len(blocks),
         }
-        records.append(point | record | fate_of(rows, "step_seconds"))
-    summary = tidy(records, "median low high minimum ratio_to_fastest rounds blocks")
+        records.append(rows.point | record | rows.fate("step_seconds"))
+    summary = tidy(records, TIME)
     fastest = summary.groupby(["workload", "inner_steps"])["median"].transform("min")
     summary["ratio_to_fastest"] = summary["median"] / fastest
     return summary
@@ -128,28 +126,24 @@ def failures(frame: pd.DataFrame) -> pd.DataFrame:
     Of memory also single readings, each with its name before the reason.
     """
     keys = ["measure", *POINT, "status", "reason"]
-    headline = np.array(
-        [
-            metric in HEADLINES.get(measure, (metric,))
-            for measure, metric in zip(frame.measure, frame.metric, strict=True)
-        ],
+    failed = frame[frame.status != "ok"]
+    is_headline = np.array(
+        [m in HEADLINES.get(measure, (m,)) for measure, m in zip(failed.measure, failed.metric, strict=True)],
         dtype=bool,
     )
-    failed = frame[(headline | (frame.measure == "memory")) & (frame.status != "ok")].copy()
-    of_one_reading = ~headline[frame.index.get_indexer(failed.index)]
-    failed.loc[of_one_reading, "detail"] = failed.metric + ": " + failed.detail
-    counted = failed.rename(columns={"detail": "reason"}).groupby(keys, as_index=False).size()
+    failed = failed.assign(reason=failed.detail.where(is_headline, failed.metric + ": " + failed.detail))
+    counted = failed[is_headline | (failed.measure == "memory")].groupby(keys, as_index=False).size()
     return counted.rename(columns={"size": "count"})[[*keys, "count"]]
 
 
 class _Interval:
     """95% half-widths of a mean over seeds, each NaN where it cannot be known."""
 
-    def __init__(self, means: pd.Series, task_halves: pd.Series) -> None:
+    def __init__(self, means: np.ndarray, task_halves: np.ndarray) -> None:
         self.count = len(means)
         self.seeds = self.tasks = float("nan")
         if self.count >= 2:
-            mean, spread, count = mean_over_seeds(means.to_numpy(float))
+            mean, spread, count = mean_over_seeds(means)
             self.seeds = float(t_interval(mean, spread, count).high - mean)
         if self.count and len(task_halves) == self.count:  # independent tasks: variances of a mean add
             self.tasks = float(np.sqrt((task_halves**2).sum()) / self.count)
@@ -160,56 +154,46 @@ class _Interval:
         return self.tasks, "tasks" if np.isfinite(self.tasks) else ""
 
 
-def _over_seeds(rows: pd.DataFrame, metric: str) -> tuple[float, _Interval]:
-    means, halves = (
-        rows[(rows.metric == name) & (rows.status == "ok")].groupby("seed")["value"].mean().dropna()
-        for name in (metric, f"{metric}_ci95")
-    )
-    return float(means.mean()), _Interval(means, halves)
-
-
-def points_of(frame: pd.DataFrame, measure: str) -> Iterator[tuple[dict[str, Any], pd.DataFrame]]:
-    """Each point of a measure, as the columns `POINT`, with its rows."""
-    for key, rows in frame[frame.measure == measure].groupby(POINT):
-        values: tuple[Hashable, ...] = key
-        yield dict(zip(POINT, values, strict=True)), rows
-
-
-def values_of(rows: pd.DataFrame, metric: str) -> pd.Series:
-    """What was read of a metric, wherever it could be."""
-    return rows[(rows.metric == metric) & (rows.status == "ok")]["value"]
-
-
-def fate_of(rows: pd.DataFrame, *metrics: str) -> dict[str, Any]:
-    """`ok` where any value exists; `failed`, `failure` and `detail` tell what became of the others."""
-    headline = rows[rows.metric.isin(metrics)]
-    flag = "; ".join(dict.fromkeys(rows[rows.metric == "flag"].detail))
-    bad = headline[headline.status != "ok"]
-    failure = "" if bad.empty else str(bad.status.mode().iloc[0])
-    detail = "" if bad.empty else str(bad[bad.status == failure].detail.iloc[0])
-    status = "ok" if len(bad) < len(headline) else failure
-    return {"status": status, "failed": len(bad), "failure": failure, "detail": detail, "flag": flag}
-
-
-def tidy(records: list[dict[str, Any]], columns: str) -> pd.DataFrame:
-    """A summary: `POINT`, these columns, and those of `fate_of`."""
-    names = [*POINT, *columns.split(), "status", "failed", "failure", "detail", "flag"]
-    return pd.DataFrame(records, columns=names).sort_values(POINT, ignore_index=True)
+def _over_seeds(rows: PointRows, metric: str) -> tuple[float, _Interval]:
+    means = rows.seed_means(metric)
+    return mean_of(means), _Interval(means, rows.seed_means(f"{metric}_ci95"))
 
 
 def _bootstrap_median(blocks: list[np.ndarray]) -> tuple[float, float]:
+    """The ends of a 95% percentile interval.
+
+    A resample is told by how often it holds each round, and that is the same for all points of as many
+    rounds. Its median is read off the sorted rounds: the one at which half of the resample is reached.
+    """
     if sum(map(len, blocks)) < 2:
         return float("nan"), float("nan")
-    rng = np.random.default_rng(BOOTSTRAP_SEED)
-    lengths = np.array([len(block) for block in blocks])
-    padded = np.full((len(blocks), lengths.max()), np.nan)
-    for i, block in enumerate(blocks):
-        padded[i, : len(block)] = block
-    drawn = rng.integers(len(blocks), size=(RESAMPLES, len(blocks)))
-    of_drawn = lengths[drawn][..., None]
-    rounds = np.floor(rng.random((*drawn.shape, padded.shape[1])) * of_drawn).astype(int)
-    sample = padded[drawn[..., None], rounds]
-    sample[np.arange(padded.shape[1]) >= of_drawn] = np.nan  # a block of fewer rounds keeps its weight
-    medians = np.nanmedian(sample.reshape(RESAMPLES, -1), axis=1)
+    rounds = np.concatenate(blocks)
+    order = np.argsort(rounds, kind="stable")
+    up_to = _times_drawn(tuple(map(len, blocks)))[order]
+    for before, row in pairwise(up_to):  # a cumulative sum, and faster than numpy's along this axis
+        row += before
+    size = up_to[-1]
+    lower, upper = (
+        np.add.reduce((up_to <= middle).view(np.int8), axis=0, dtype=up_to.dtype)
+        for middle in ((size - 1) // 2, size // 2)
+    )
+    medians = (rounds[order[lower]] + rounds[order[upper]]) / 2
     low, high = np.quantile(medians, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return float(low), float(high)
+
+
+@lru_cache(maxsize=8)
+def _times_drawn(lengths: tuple[int, ...]) -> np.ndarray:
+    """How often each round [rounds] is in each resample [resamples]: blocks are drawn, then rounds in them.
+
+    A block that has fewer rounds keeps its weight: as many are drawn of it as it has.
+    """
+    rng = np.random.default_rng(BOOTSTRAP_SEED)
+    sizes, starts = np.array(lengths), np.cumsum([0, *lengths[:-1]])
+    drawn = rng.integers(len(sizes), size=(RESAMPLES, len(sizes)))
+    within = np.floor(rng.random((*drawn.shape, sizes.max())) * sizes[drawn][..., None]).astype(int)
+    counts = np.empty((sizes.sum(), RESAMPLES), np.min_scalar_type(-len(sizes) * sizes.max()))
+    for resample, (which, rounds) in enumerate(zip(drawn, within, strict=True)):
+        kept = np.arange(sizes.max()) < sizes[which][:, None]
+        counts[:, resample] = np.bincount((starts[which][:, None] + rounds)[kept], minlength=len(counts))
+    return counts

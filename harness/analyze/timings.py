@@ -10,12 +10,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.special import stdtrit
 
 from harness.analyze.alignment import Alignment
-from harness.analyze.change import Change, Overall, Verdict, lines_of, place_of
-from harness.analyze.intervals import ALPHA, LEVEL, Interval, holm, mean_over_seeds, t_interval
-from harness.analyze.pairs import paired_ratios
+from harness.analyze.change import Change, Overall, Verdict, lines_of, place_of, succeeded
+from harness.analyze.intervals import ALPHA, Interval, holm, mean_over_seeds, t_interval
 from harness.analyze.welch import difference_of_means
 
 AT = ["key", "inner_steps"]
@@ -33,12 +31,11 @@ def time_changes(aligned: Alignment, *, is_same_run: bool) -> list[Change]:
     sides = _common(sides, [*AT, "seed"])
     logs = [_block_logs(side) for side in sides]
     means = [_over_blocks(log) for log in logs]
-    both = means[0].join(means[1], lsuffix="_a", rsuffix="_b", how="inner").reset_index()
+    both = means[0].merge(means[1], left_index=True, right_index=True, suffixes=("_a", "_b")).reset_index()
     if both.empty:
         return []
     interval = difference_of_means(*_sides(both))
-    both = both.assign(low=interval.low, high=interval.high, p=interval.p, shift=both.mean_b - both.mean_a,
-                       pairs=0)  # fmt: skip
+    both = both.assign(low=interval.low, high=interval.high, p=interval.p, shift=both.mean_b - both.mean_a)
     both["basis"] = [f"{a} and {b} blocks, unpaired" for a, b in zip(both.count_a, both.count_b, strict=True)]
     if is_same_run:
         both = _paired(sides, both)
@@ -78,7 +75,9 @@ def overall_times(aligned: Alignment) -> Iterator[Overall]:
         blocks = []
         for log in logs:
             of_block = log.groupby("cell_id").agg(["mean", "size"])
-            blocks.append(of_block["mean"][of_block["size"] == of_block["size"].max()].to_numpy(float))
+            blocks.append(of_block["mean"][of_block["size"] == count].to_numpy(float))
+        if not all(map(len, blocks)):
+            continue
         estimates = [_mean_and_error(np.array(block)) for block in blocks]
         interval = difference_of_means(*estimates)
         shift = float(estimates[1][0] - estimates[0][0])
@@ -93,64 +92,52 @@ def overall_times(aligned: Alignment) -> Iterator[Overall]:
 
 
 def relative_changes(aligned: Alignment, rank: Callable[[str], Any]) -> list[Change]:
-    """Of each method's time over that of its run's own reference method, which is the first by `rank` that
-    both runs timed: a ratio within a run, paired by rounds, so that it may be held against another machine's.
+    """Of each method's time over that of a reference method in the same rounds of its run: a ratio within a
+    run, so that it may be held against another machine's.
+
+    The reference of a workload is the first method by `rank` that both runs timed.
     """
-    timed = aligned.points[aligned.points.measure == "time"]
-    of_base = timed.drop_duplicates("key").set_index("key")  # the two runs may call a method by two names
-    ratios = []
-    for rows in (aligned.base, aligned.other):
-        rounds = rows[rows.metric == METRIC]
-        named = rounds.assign(method=rounds.key.map(of_base.method_a), method_label=rounds.key.astype(str))
-        ratios.append(paired_ratios(named, rank))
-    keyed = [r[r.status == "ok"].astype({"method_label": "int64"}) for r in ratios]
-    on = ["workload", "method_label", "inner_steps"]
-    both = keyed[0].merge(keyed[1], on=on, suffixes=("_a", "_b"))
-    both = both[both.reference_a == both.reference_b]
-    if both.empty:
-        return []
-    sides = []
-    for letter in "ab":
-        count = both[f"blocks_{letter}"].to_numpy(float)
-        ratio, high = (both[f"{name}_{letter}"].to_numpy(float) for name in ("ratio", "high"))
-        freedom = np.where(count > 1, count - 1, np.nan)
-        sides.append((np.log(ratio), np.log(high / ratio) / stdtrit(freedom, (1 + LEVEL) / 2), count))
-    interval = difference_of_means(*sides)
-    both = both.assign(low=interval.low, high=interval.high, p=interval.p)
-    both["shift"] = sides[1][0] - sides[0][0]
-    both["p_holm"] = holm(interval.p)
-    names = of_base.method_label_a
-    both = both.rename(columns={"method_label": "key"})[
-        [
-            *AT,
-            "ratio_a",
-            "ratio_b",
-            "low",
-            "high",
-            "p",
-            "p_holm",
-            "shift",
-            "blocks_a",
-            "blocks_b",
-            "reference_a",
-        ]
+    timed = aligned.points[(aligned.points.measure == "time") & succeeded(aligned.points)]
+    order = timed.assign(rank=timed.method_a.map(rank)).sort_values(["rank", "key"], kind="stable")
+    reference = order.drop_duplicates("workload").set_index("workload")
+    means = [
+        _over_blocks(_relative_logs(_rounds(rows), reference.key)) for rows in (aligned.base, aligned.other)
     ]
+    both = means[0].merge(means[1], left_index=True, right_index=True, suffixes=("_a", "_b")).reset_index()
+    interval = difference_of_means(*_sides(both))
+    both = both.assign(low=interval.low, high=interval.high, p=interval.p)
+    identical = both.mean_a == both.mean_b
+    both["p_holm"] = holm(both.p.where(~identical).to_numpy(float))
     return [
         Change(
             **place_of(point, "relative_seconds"),
-            first=float(point.ratio_a),
-            second=float(point.ratio_b),
+            first=float(np.exp(point.mean_a)),
+            second=float(np.exp(point.mean_b)),
             low=float(np.exp(point.low)),
             high=float(np.exp(point.high)),
             p=float(point.p),
             p_holm=float(point.p_holm),
-            basis=f"{point.blocks_a} and {point.blocks_b} blocks of ratios to "
-            f"{names[int(point.reference_a)]}, paired by rounds",
-            verdict=_verdict(point.shift, point.p_holm, point.ratio_a == point.ratio_b),
+            basis=f"{point.count_a} and {point.count_b} blocks of ratios to "
+            f"{reference.method_label_a[point.workload]}, paired by rounds",
+            verdict=_verdict(point.mean_b - point.mean_a, point.p_holm, point.mean_a == point.mean_b),
             why="" if np.isfinite(point.low) else "a single block on a side",
         )
         for point in lines_of(timed.merge(both, on=AT))
     ]
+
+
+def _relative_logs(rounds: pd.DataFrame, reference: pd.Series) -> pd.Series:
+    """Of each block the log of the median ratio to the workload's reference, which has none itself.
+
+    reference: workload -> key.
+    """
+    is_reference = rounds.key == rounds.workload.map(reference)
+    of_round = ["workload", "inner_steps", "seed", "cell_id", "repeat"]
+    pairs = rounds[~is_reference].merge(
+        rounds.loc[is_reference, [*of_round, "value"]], on=of_round, suffixes=("", "_of_reference")
+    )
+    pairs["ratio"] = pairs.value / pairs.value_of_reference
+    return np.log(pairs.groupby([*AT, "cell_id"]).ratio.median())
 
 
 def _rounds(rows: pd.DataFrame) -> pd.DataFrame:

@@ -49,27 +49,29 @@ def work_in(gradient: pd.DataFrame, errors: Sequence[float] = TARGETS) -> pd.Dat
         other_products = known.hessian_products - known.solver_matvecs.fillna(0)
         inner_work = known.gradient_evaluations + other_products.clip(lower=0)
         known["inner_work"] = inner_work.where(inner_work > 0)
+        arrays = {name: known[name].to_numpy(float) for name in ("inner_steps", *WORK, "inner_work", target)}
         for error in errors:
             record = dict(zip(POINT[:3], key, strict=True)) | {"target": target, "error": error}
-            records.append(record | _reached(known, target, error))
+            records.append(record | _reached(arrays, target, error))
     return pd.DataFrame(records, columns=COLUMNS)
 
 
-def _reached(known: pd.DataFrame, target: str, error: float) -> dict[str, float]:
-    from_here_on = known[target][::-1].cummax()[::-1] <= error
-    reached, above = known[from_here_on], known[~from_here_on]
-    if reached.empty or reached.work.isna().all():
+def _reached(known: dict[str, np.ndarray], target: str, error: float) -> dict[str, float]:
+    """Of one curve, its points in the order of inner steps."""
+    from_here_on = np.maximum.accumulate(known[target][::-1])[::-1] <= error
+    first, work = int(np.argmax(from_here_on)), np.where(from_here_on, known["work"], np.nan)
+    if np.isnan(work).all():
         return dict.fromkeys(("inner_steps", *WORK, "crossing", "inner_crossing"), float("nan"))
-    cheapest = reached.sort_values("work", kind="stable").iloc[0]
+    cheapest = int(np.nanargmin(work))
     crossings = {"crossing": float("nan"), "inner_crossing": float("nan")}
-    if len(above) and np.isfinite(above[target].iloc[-1]):
-        pair = pd.concat([above.tail(1), reached.head(1)])
-        heights = np.log(pair[target].clip(lower=np.finfo(float).eps).to_numpy(float))
+    if first > 0 and np.isfinite(known[target][first - 1]):
+        pair = slice(first - 1, first + 1)
+        heights = np.log(known[target][pair].clip(min=np.finfo(float).eps))
         share = (heights[0] - np.log(error)) / (heights[0] - heights[1])
         for name, column in (("crossing", "work"), ("inner_crossing", "inner_work")):
-            first, second = pair[column].to_numpy(float)
-            crossings[name] = first + share * (second - first)
-    return {name: cheapest[name] for name in ("inner_steps", *WORK)} | crossings
+            before, after = known[column][pair]
+            crossings[name] = float(before + share * (after - before))
+    return {name: float(known[name][cheapest]) for name in ("inner_steps", *WORK)} | crossings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,8 +109,12 @@ def orders(frame: pd.DataFrame, errors: Sequence[float] = TARGETS) -> list[Order
     [1/condition, 1]. The work is `crossing`, for the grid of inner steps would blur the slope. Only where it
     is known over the `SPAN`.
     """
-    reached = work_to_reach(frame, errors).dropna(subset="crossing")
-    conditioned = _conditioned(frame, reached)
+    return orders_in(work_to_reach(frame, errors), frame)
+
+
+def orders_in(reached: pd.DataFrame, frame: pd.DataFrame) -> list[Order]:
+    """`orders` from what `work_to_reach` made of the rows."""
+    conditioned = _conditioned(frame, reached.dropna(subset="crossing"))
     found = []
     keys = ["rest", "method", "method_label", "target", "error"]
     for (_, method, label, target, _), line in conditioned.groupby(keys, sort=False):

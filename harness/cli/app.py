@@ -8,7 +8,7 @@ import typer
 import typer.main
 
 from harness import __version__
-from harness.cli import check, compare, env, listing, new, plot, run, selfcheck, show, wall
+from harness.cli import check, claims, compare, env, listing, new, plot, report, run, selfcheck, show, wall
 from harness.errors import NothingSelected, UsageError
 from harness.store import StoreError
 
@@ -27,6 +27,8 @@ app.command("list")(listing.list_things)
 app.command("show")(show.show)
 app.command("compare")(compare.compare)
 app.command("plot")(plot.plot)
+app.command("report")(report.report)
+app.command("claims")(claims.claims)
 app.command("env")(env.env)
 app.command("selfcheck")(selfcheck.selfcheck)
 app.command("wall")(wall.wall)

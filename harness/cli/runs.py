@@ -24,8 +24,8 @@ def find_run(text: str) -> Path:
         raise UsageError(
             f"run '{text}' is not unique: it may be {' or '.join(matches)}; give more of its name."
         )
-    if path.is_dir():
-        raise UsageError(f"{text} is not a run folder: it has no manifest.json.")
+    if path.exists():
+        RunFolder.open(path)  # which says what it is instead
     if not runs:
         raise UsageError(
             f"run '{text}' was not found: there is no run in {RESULTS}/; make one with `innerloop run`."

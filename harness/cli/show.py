@@ -23,11 +23,8 @@ def print_run(folder: Path) -> None:
     from rich.console import Console
 
     from harness.present.tables import show_run
-    from harness.store import RunFolder
 
     width = shutil.get_terminal_size((120, 40)).columns
     console = Console(width=width, emoji=False)
     for part in show_run(folder):
         console.print(part)
-    if failed := RunFolder(folder).failed_instruments():
-        console.print(f"Failed their selfcheck before cells of this run: {', '.join(failed)}.")

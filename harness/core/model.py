@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from harness.core.trees import Params
+from harness.core.work import count
 
 
 class Model(ABC):
@@ -91,6 +92,7 @@ class TaskModule(nn.Module):
 
     def forward(self, x: Tensor, reference: Tensor | None = None) -> Tensor:
         """Outputs [n, out] of one task for its inputs [n, ...]; `reference` [m, ...] is `Model.forward`'s."""
+        count(library_calls=1)
         # Looked up as attributes: that is where libraries put the tensors that take the parameters' place.
         params = {name: attrgetter(name)(self).unsqueeze(0) for name in self._names}
         return self._model.forward(

@@ -100,7 +100,8 @@ class Objective:
     def loss(self, params: Params) -> Tensor:
         """Loss of every task [T], differentiable in `params` [T, ...]."""
         if torch.is_grad_enabled():
-            count(gradients=1)  # for a loss with a graph is differentiated, by `gradient` or by its caller
+            # A loss with a graph is differentiated, by `gradient` or by its caller.
+            count(gradients=1, examples=self.shots.per_task)
         else:
             count(losses=1)
         with phase(self.phase):

@@ -17,20 +17,17 @@ from harness.core.method import Method
 from harness.core.objective import Proximal, TaskObjectives, task_objectives
 from harness.core.record import recording
 from harness.core.trees import Params
-from harness.core.work import Work, counting
+from harness.core.work import Work, begin, counting
 from harness.measure.bench import Bench
 from harness.measure.doubts import doubts
 from harness.measure.oracles import NoOracle, Truth, implicit, unrolled
-from harness.protocol import GradientSettings, Oracle, Reading, Samples
+from harness.measure.work import work_readings
+from harness.measure_settings import GradientSettings, Oracle
+from harness.protocol import Reading, Samples
 from harness.training import Diverged, check_returned
 
 UNITS = {"inner_residual": "norm", "meta_gradient_norm": "norm"}  # all else here is a ratio
 COUNTED = ("solver_matvecs", "line_search_trials")
-WORK = {
-    "gradient_evaluations": "gradients of a support or query loss",
-    "hessian_products": "with those of a backward pass through a loop",
-    "loss_evaluations": "losses without a derivative",
-}
 
 
 @dataclass
@@ -67,7 +64,7 @@ def measure_gradient(bench: Bench) -> Iterator[Reading | Samples]:
     work = []
     with recording() as records:
         for chunk in batch.chunks(settings.task_chunk or len(batch)):
-            work.append((len(chunk), _observe(bench, settings, chunk, meta, seen)))
+            work.append(_observe(bench, settings, chunk, meta, seen))
     for oracle in seen.absent:  # for some of the tasks is for none: a mean over the others would mislead
         for metric in (f"rel_error_{oracle}", f"cosine_{oracle}"):
             seen.values.pop(metric, None)
@@ -83,7 +80,7 @@ def measure_gradient(bench: Bench) -> Iterator[Reading | Samples]:
         yield Reading(0, metric, float(values.mean()), unit, detail=f"{detail}; {how}" if how else detail)
     for oracle, why in seen.absent.items():
         yield Reading(0, f"rel_error_{oracle}", None, "", status="skipped", detail=why)
-    yield from _work_readings(work)
+    yield from work_readings(0, work, "one meta-gradient")
     for name in records.count:
         unit = "count" if name in COUNTED else "ratio"
         detail = f"mean over tasks and calls; largest {records.maximum[name]:.4g}"
@@ -101,6 +98,7 @@ def _observe(
     tasks = task_objectives(chunk, bench.model, bench.workload.loss_function, execution=settings.execution)
     theta = trees.repeat_for_tasks(meta, len(chunk))
     with counting() as work:
+        begin(len(chunk))
         gradient = method.meta_gradient(tasks, theta)
     check_returned(gradient, meta, len(chunk), "meta_gradient", method)
     if not all(bool(torch.isfinite(g).all()) for g in gradient.values()):
@@ -153,19 +151,3 @@ def _compare(oracle: Oracle, gradient: Params, truth: Truth, seen: Observed) -> 
     cosine = trees.dot(gradient, truth.gradient) / (own * size)
     # A meta-gradient of zero has no angle to anything.
     seen.add(f"cosine_{oracle}", torch.where(own > 0, cosine, torch.zeros_like(cosine)))
-
-
-def _work_readings(work: list[tuple[int, Work]]) -> Iterator[Reading]:
-    """What objectives were asked for; nothing where a library calls the model by itself. `work` has the
-    number of tasks of each chunk: where tasks end by themselves, a chunk works as long as its slowest."""
-    if not any(each.gradients for _, each in work):
-        return
-    tasks = sum(n for n, _ in work)
-    totals = {
-        "gradient_evaluations": sum(n * w.gradients for n, w in work),
-        "hessian_products": sum(n * w.hessian_products for n, w in work),
-        "loss_evaluations": sum(n * w.losses for n, w in work),
-    }
-    for metric, total in totals.items():
-        detail = f"of one meta-gradient, the slowest task of a chunk; {WORK[metric]}"
-        yield Reading(0, metric, total / tasks, "count", detail=detail)

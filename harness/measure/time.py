@@ -2,14 +2,16 @@
 
 import gc
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 
 import torch
 
 from harness.core.episodes import TaskBatch
 from harness.core.seeds import generator
+from harness.core.work import Work, counting
 from harness.measure.bench import Bench
+from harness.measure.work import work_readings
 from harness.protocol import Reading
 from harness.training import MetaLearner
 
@@ -33,6 +35,12 @@ class Contestant:
     learner: MetaLearner
     batch: TaskBatch
     start: dict[str, torch.Tensor]
+    work: Work = field(default_factory=Work)  # what the warm-up step asked of its objectives
+
+    def work_readings(self, block: int) -> Iterator[Reading]:
+        """What the warm-up step asked of its objectives."""
+        support = self.batch.support.per_task
+        return work_readings(self.point, [self.work], "the first meta-step", block, support=support)
 
     def rewind(self) -> None:
         for name, p in self.learner.meta.items():
@@ -40,13 +48,15 @@ class Contestant:
 
 
 def warm_up(bench: Bench, point: int) -> Contestant:
-    """One whole step of the point, untimed, for what a first step makes. Raises what the step raises."""
+    """One whole step of the point, untimed, for what a first step makes, and counted, which no timed step
+    is. Raises what the step raises."""
     bench.check_budget()
     learner, batch = bench.learner(total_steps=1_000_000), bench.meta_batch()
     start = {name: p.clone() for name, p in learner.meta.items()}
-    learner.step(batch)
+    with counting() as work:
+        learner.step(batch)
     learner.check_finite("one meta-step")
-    return Contestant(point, bench.step_in_words, learner, batch, start)
+    return Contestant(point, bench.step_in_words, learner, batch, start, work)
 
 
 def measure_time(

@@ -54,21 +54,22 @@ def flag_lines(frame: pd.DataFrame) -> pd.DataFrame:
     differ in their numbers only: those become ranges.
     """
     flags = frame[frame.metric == "flag"]
-    valued = frame[frame.value.notna()]  # what failed cannot be doubted
-    pattern = flags.detail.map(_without_numbers).rename("pattern")
     place = ["measure", "workload"]
+    valued = frame.loc[frame.value.notna(), [*place, "method_label", "inner_steps"]].drop_duplicates()
+    steps_of = {key: _listed(steps) for key, steps in valued.groupby([*place, "method_label"]).inner_steps}
+    methods_of = valued.groupby(place).method_label.nunique().to_dict()  # what failed cannot be doubted
+    pattern = flags.detail.map(_without_numbers).rename("pattern")
     merged: dict[tuple[str, ...], list[tuple[str, str, str]]] = {}
     for key, rows in flags.groupby([*place, "method", "method_label", pattern], sort=False):
         measure, workload, method, label, _ = map(str, key)
         steps, warning = _listed(rows.inner_steps), with_ranges(list(rows.detail))
-        measured = valued[(valued[place] == [measure, workload]).all(axis=1) & (valued.method_label == label)]
         # Methods need not be measured at the same steps to be flagged at all of theirs.
-        where = "all" if _listed(measured.inner_steps) == steps else steps
+        where = "all" if steps_of.get((measure, workload, label)) == steps else steps
         line = (measure, workload, where, _listed(rows.seed), warning)
         merged.setdefault(line, []).append((method, label, steps))
     records = []
     for (measure, workload, where, seeds, warning), points in merged.items():
-        every = valued[(valued[place] == [measure, workload]).all(axis=1)].method_label.nunique()
+        every = methods_of.get((measure, workload), 0)
         points.sort(key=lambda point: label_order(*point[:2]))
         labels = [label for _, label, _ in points]
         exact = {steps for _, _, steps in points}

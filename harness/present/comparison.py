@@ -13,6 +13,7 @@ from harness.analyze.change import HEADLINE_METRICS, METRICS, Change
 from harness.analyze.change_in_words import (
     difference_in_words,
     interval_in_words,
+    span,
     summary,
     value_in_words,
     verdict_in_words,
@@ -41,11 +42,19 @@ def comparison_parts(comparisons: Sequence[Comparison], *, every: bool = False) 
     yield _sides(comparisons)
     for comparison in comparisons:
         a, b = comparison.base.letter, comparison.other.letter
-        found = list(summary(comparison, _metrics(comparison)))
+        metrics = _metrics(comparison)
+        found = list(summary(comparison, metrics))
         yield section(f"{a} and {b}: what was found", _lines(found or ["Nothing could be compared."]), [])
         if comparison.notes:
-            yield section("Where they are unlike", _lines(comparison.notes), [])
-        shown = [c for c in comparison.changes if every or _is_shown(c, comparison)]
+            yield section("What limits the comparison", _lines(comparison.notes), [])
+        moved = {each.workload for each in comparison.overall if each.is_called}
+        shown = [
+            c
+            for c in comparison.changes
+            if every
+            or (c.is_called and (c.is_fate or c.metric in metrics))
+            or (c.metric == "step_seconds" and c.workload in moved and not c.is_fate)
+        ]
         several = comparison.points.workload.nunique() > 1
         for metric, workload in dict.fromkeys((c.metric, c.workload) for c in sorted(shown, key=_order)):
             own = [c for c in shown if (c.metric, c.workload) == (metric, workload)]
@@ -62,9 +71,8 @@ def gate_parts(judged: Sequence[Judged]) -> Iterator[RenderableType]:
             (each.outcome, OUTCOME_STYLES[each.outcome]),
             f"{_counts(each)}",
         )
-        for change in sorted(each.failed, key=_order):
-            said = change.why if change.is_fate else _figures(change)
-            yield Padding(Text(f"failed: {_places([change])}: {said}"), INDENT)
+        for said, changes in _alike(each.failed).items():
+            yield Padding(Text(f"failed: {_places(changes)}: {said}"), INDENT)
         for why in dict.fromkeys(change.why for change in each.undecided):
             places = _places([change for change in each.undecided if change.why == why])
             yield Padding(Text(f"undecided: {places}: {why}"), INDENT)
@@ -121,10 +129,6 @@ def _needs_relative(comparison: Comparison) -> bool:
     return bool(times) and all(c.verdict == "not called" for c in times)
 
 
-def _is_shown(change: Change, comparison: Comparison) -> bool:
-    return change.is_called and (change.metric in _metrics(comparison) or change.is_fate)
-
-
 def _table(changes: Sequence[Change], comparison: Comparison) -> Table:
     """Points of a method whose change is in the same words share a line."""
     a, b = comparison.base.letter, comparison.other.letter
@@ -140,8 +144,9 @@ def _table(changes: Sequence[Change], comparison: Comparison) -> Table:
         merged.setdefault((_methods(change), *words), []).append(change)
     table = bare_table()
     table.add_column("method", overflow="fold", min_width=8)
+    in_bytes = changes[0].measure == "memory"
     intervals = any(c.interval_known for c in changes)
-    for name in ("steps", a, b, "change", *(["95%"] if intervals else [])):
+    for name in ("steps", a, b, "change", *(["bytes"] if in_bytes else ["95%"] if intervals else [])):
         table.add_column(name, justify="right", overflow="fold")
     table.add_column("", overflow="fold", min_width=6)
     for (methods, difference, interval, verdict, why), points in merged.items():
@@ -149,7 +154,11 @@ def _table(changes: Sequence[Change], comparison: Comparison) -> Table:
         steps = ", ".join(str(change.inner_steps) for change in points)
         values = (_values(points, name) for name in ("first", "second"))
         style = STYLES[points[0].verdict]
-        ends = [interval.removesuffix(" %").removesuffix(" points").replace(" ", NBSP)] if intervals else []
+        ends = []
+        if in_bytes:
+            ends = [_bytes(points)]
+        elif intervals:
+            ends = [interval.removesuffix(" %").removesuffix(" points").replace(" ", NBSP)]
         table.add_row(Text(methods), steps, *values, difference, *ends, Text(why or verdict, style))
     return table
 
@@ -181,8 +190,14 @@ def _methods(change: Change) -> str:
 
 
 def _values(points: Sequence[Change], name: str) -> str:
-    values = [value_in_words(c.kind, getattr(c, name)) for c in points]
-    return values[0] if values[0] == values[-1] else f"{values[0]} to {values[-1]}"
+    values = sorted(getattr(change, name) for change in points)
+    return span(*(value_in_words(points[0].kind, value) for value in (values[0], values[-1])))
+
+
+def _bytes(points: Sequence[Change]) -> str:
+    """The exact difference; of several points the least to the largest."""
+    known = sorted(change.difference for change in points if pd.notna(change.difference))
+    return span(*(f"{value:+,.0f}" if value else "0" for value in (known[0], known[-1]))) if known else ""
 
 
 def _counts(judged: Judged) -> str:
@@ -194,11 +209,14 @@ def _counts(judged: Judged) -> str:
     return f" ({', '.join(told)}{weak})"
 
 
-def _figures(change: Change) -> str:
-    values = [value_in_words(change.kind, value) for value in (change.first, change.second)]
-    interval = interval_in_words(change)
-    inside = difference_in_words(change) + (f", 95% {interval}" if interval else "")
-    return f"{values[0]}, then {values[1]} ({inside})"
+def _alike(failed: Sequence[Change]) -> dict[str, list[Change]]:
+    """By how much -> the points that did, in the order of the table."""
+    alike: dict[str, list[Change]] = {}
+    for change in sorted(failed, key=_order):
+        interval = interval_in_words(change)
+        figures = difference_in_words(change) + (f", 95% {interval}" if interval else "")
+        alike.setdefault(change.why if change.is_fate else figures, []).append(change)
+    return alike
 
 
 def _places(changes: Sequence[Change]) -> str:

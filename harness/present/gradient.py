@@ -8,9 +8,10 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from harness.analyze.gradient import error_floors, error_in_words, gradient_summary
+from harness.analyze.gradient import error_floors, error_in_words
+from harness.analyze.loaded import LoadedRun
 from harness.analyze.summary import POINT
-from harness.analyze.work import TARGETS, Order, orders, work_to_reach
+from harness.analyze.work import TARGETS, Order, orders_in, work_in
 from harness.present.grid import PARTLY, bare_table, grid, section
 from harness.present.palette import NEWTON_METHODS, label_order
 
@@ -40,11 +41,10 @@ MEANING = {
 COUNTS = ("solver_matvecs", "gradient_evaluations", "hessian_products")
 
 
-def gradient_sections(frame: pd.DataFrame) -> list[RenderableType]:
+def gradient_sections(run: LoadedRun) -> list[RenderableType]:
     """Of each workload its errors, residuals and work; then how work grows with the condition number."""
     shown: list[RenderableType] = []
-    summary = gradient_summary(frame)
-    work = work_to_reach(frame)
+    summary, work = run.gradient, work_in(run.gradient)
     for workload, part in summary.groupby("workload"):
         for metric, title in TITLES.items():
             if part[metric].notna().any():
@@ -54,7 +54,7 @@ def gradient_sections(frame: pd.DataFrame) -> list[RenderableType]:
         reached = work[work.workload == workload]
         if reached.work.notna().any():
             shown.append(_work(reached))
-    if found := orders(frame):
+    if found := orders_in(work, run.rows):
         shown.append(_growth(found))
     return shown
 

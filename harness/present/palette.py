@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
+from harness.analyze.steps import NEWTON_METHODS as NEWTON_METHODS
+
 # Okabe & Ito (2008) for the five that are compared most, Paul Tol's "muted" for the rest: both can be told
 # apart with any common colour blindness, and in grey by the markers. Kin share a hue: blue differentiates
 # through the loop, red solves the implicit equation.
@@ -23,8 +25,6 @@ METHODS: dict[str, tuple[str, str]] = {
     "anil": ("#999933", "<"),
     "meta-sgd": ("#DDCC77", ">"),
 }
-# Their inner steps are Newton steps, each of which costs several gradients: said wherever steps are an axis.
-NEWTON_METHODS = frozenset({"imaml-hf"})
 SPARE = ("#000000", "#AA4499", "#117733", "#661100", "#6699CC", "#E69F00", "#777777")
 SPARE_MARKERS = ("8", "P", "*", "d", "h", "p", "H")  # no crosses: those are failures
 LINE_STYLES: tuple[Any, ...] = ("-", (0, (5, 1.6)), (0, (1.2, 1.4)), (0, (5, 1.5, 1.2, 1.5)))

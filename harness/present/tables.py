@@ -9,27 +9,28 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from harness.analyze.growth import MIB, memory_growth
+from harness.analyze.differences import accuracy_differences
+from harness.analyze.growth import MIB, Scaling
+from harness.analyze.loaded import LoadedRun, load_run
 from harness.analyze.pairs import paired_ratios
+from harness.analyze.pareto import pareto_points
 from harness.analyze.readings import memory_readings
-from harness.analyze.slopes import time_slopes
-from harness.analyze.summary import accuracy_summary, failures, memory_summary, time_summary
-from harness.frame import load_frame
+from harness.analyze.scaling import scaling_fits
 from harness.present.caveats import failure_table, flag_table
+from harness.present.differences import difference_sections
+from harness.present.efficient import efficient_sections
 from harness.present.gradient import gradient_sections
 from harness.present.grid import PARTLY, bare_table, grid, section
 from harness.present.palette import NEWTON_METHODS, label_order, method_order
 from harness.present.readings import readings_sections
 from harness.settings import format_settings
-from harness.store import RunFolder
 
 
-def show_run(path: Path | str | RunFolder) -> list[RenderableType]:
+def show_run(run: LoadedRun | Path | str) -> list[RenderableType]:
     """The renderables, top to bottom. Nothing is cut off at 80 columns: long cells wrap."""
-    folder = path if isinstance(path, RunFolder) else RunFolder.open(path)
-    frame = load_frame(folder)
-    accuracy, memory, time = accuracy_summary(frame), memory_summary(frame), time_summary(frame)
-    shown: list[RenderableType] = [header(folder)]
+    run = run if isinstance(run, LoadedRun) else load_run(run)
+    frame, accuracy, memory, time = run.rows, run.accuracy, run.memory, run.time
+    shown: list[RenderableType] = [header(run)]
     for workload, part in accuracy.groupby("workload"):
         loss = bool((part.metric == "loss").any())
         title = f"{'Loss' if loss else 'Accuracy, %,'} on fresh test tasks: {workload}"
@@ -38,48 +39,51 @@ def show_run(path: Path | str | RunFolder) -> list[RenderableType]:
         if len(untrained := part.dropna(subset="untrained")):
             floor = grid(untrained, "untrained", _untrained_loss if loss else _untrained_percent)
             shown.append(section("The same adaptation from the untrained initialisation", floor, []))
-    shown += gradient_sections(frame)
+    shown += difference_sections(accuracy_differences(run))
+    shown += gradient_sections(run)
     readings = memory_readings(frame)
+    fits = scaling_fits(memory)
     for workload, part in memory.groupby("workload"):
         table = grid(part, "peak_bytes", _mebibytes)
-        growth = sorted(memory_growth(part), key=lambda g: label_order(g.method, g.method_label))
-        notes = [*(g.sentence for g in growth), *_about_points(part, "peak_bytes")]
+        notes = [*_scaling(fits, workload), *_about_points(part, "peak_bytes")]
         shown.append(section(f"Peak memory of a meta-step, MiB: {workload}", table, notes))
         shown += readings_sections(readings[readings.workload == workload])
     ratios = paired_ratios(frame, method_order)
+    fits = scaling_fits(time, frame)
     for workload, part in time.groupby("workload"):
-        notes = [*_about_time(part), *_slopes(part), *_about_points(part, "median")]
+        notes = [*_about_time(part), *_scaling(fits, workload), *_about_points(part, "median")]
         table = grid(part, "median", _milliseconds)
         shown.append(section(f"Time of a meta-step, ms: {workload}", table, notes))
         paired = ratios[ratios.workload == workload]
         if paired.ratio.notna().any():
             title = f"Time relative to {paired.reference.iloc[0]}, paired per round"
             shown.append(section(title, grid(paired, "ratio", _ratio), _about_ratios(paired)))
-    failed = failures(frame)
-    if not failed.empty:
-        shown.append(section("Failed and skipped", failure_table(failed), []))
+    shown += efficient_sections(pareto_points(run))
+    if not run.failures.empty:
+        shown.append(section("Failed and skipped", failure_table(run.failures), []))
     if (frame.metric == "flag").any():
         shown.append(section("Flags: read these numbers with care", flag_table(frame), []))
     if not frame.empty:
         shown.append(section("Settings", settings_table(frame), []))
     if frame.empty:
-        shown.append(Text("No cell of the plan has finished yet."))
+        shown.append(
+            Text("No cell of the plan has finished yet." if run.cells_planned else "It has no rows.")
+        )
     return shown
 
 
-def header(folder: RunFolder) -> Text:
-    """Suite, progress, and the machine in one line."""
-    manifest, environment = folder.manifest(), folder.environment()
-    planned = {cell["id"] for cell in manifest.get("cells", [])}
-    finished = [c for c in folder.finished().values() if c.cell_id in planned and not c.interrupted]
+def header(run: LoadedRun) -> Text:
+    """Suite, progress, and the machine in one line; then what is to be known before the figures."""
+    finished, planned = f"{run.cells_finished:,}", run.cells_planned
     facts = [
-        f"{len(finished)} of {len(planned)} cells finished",
-        _fact(environment, "device_name"),
-        _counted(threads, "thread") if (threads := _fact(environment, "threads")) else "",
-        f"torch {torch}" if (torch := _fact(environment, "torch")) else "",
+        f"{finished} cells finished" if planned is None else f"{finished} of {planned:,} cells finished",
+        _fact(run.environment, "device_name"),
+        _counted(threads, "thread") if (threads := _fact(run.environment, "threads")) else "",
+        f"torch {torch}" if (torch := _fact(run.environment, "torch")) else "",
     ]
-    run = str(manifest.get("run_id", folder.path.name))
-    return Text.assemble((run, "bold"), "".join(f" · {fact}" for fact in facts if fact), "\n")
+    name = str(run.manifest.get("run_id", run.name))
+    line = Text.assemble((name, "bold"), "".join(f" · {fact}" for fact in facts if fact), "\n")
+    return line.append("".join(f"{caveat}\n" for caveat in run.caveats), "yellow")
 
 
 def _fact(environment: dict[str, Any], name: str) -> str:
@@ -171,9 +175,9 @@ def _about_time(part: pd.DataFrame) -> list[str]:
     return [f"Median of {counted}, ± half of its bootstrap 95% interval: within this run, not between runs."]
 
 
-def _slopes(part: pd.DataFrame) -> list[str]:
-    slopes = sorted(time_slopes(part), key=lambda s: label_order(s.method, s.method_label))
-    return [slope.sentence for slope in slopes if slope.is_known]
+def _scaling(fits: list[Scaling], workload: Any) -> list[str]:
+    known = [f for f in fits if f.workload == workload and (f.slope is None or f.slope.is_known)]
+    return [f.sentence for f in sorted(known, key=lambda f: label_order(f.method, f.method_label))]
 
 
 def _ratio(point: Any) -> str:

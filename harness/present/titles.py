@@ -2,7 +2,8 @@
 
 import pandas as pd
 
-from harness.analyze.growth import MIB, memory_growth
+from harness.analyze.growth import MIB
+from harness.analyze.scaling import scaling_fits
 from harness.present.gradient_titles import finding_of_gradient
 from harness.present.palette import label_order
 from harness.present.pictures import PICTURES
@@ -57,17 +58,17 @@ def _most_accurate(summary: pd.DataFrame) -> str:
 
 
 def _growing(summary: pd.DataFrame) -> str:
-    growths = sorted(memory_growth(summary), key=lambda g: label_order(g.method, g.method_label))
+    growths = sorted(scaling_fits(summary), key=lambda g: label_order(g.method, g.method_label))
     flat = [g.method_label for g in growths if g.shape == "flat"]
-    linear = sorted((g for g in growths if g.shape == "linear"), key=lambda g: -g.bytes_per_step)
-    other = [g.method_label for g in growths if g.shape in ("sublinear", "superlinear", "uneven")]
+    linear = sorted((g for g in growths if g.shape == "linear"), key=lambda g: -g.per_step)
+    other = [g.method_label for g in growths if g.shape not in ("flat", "linear", "unknown")]
     subject = PICTURES["memory"].subject
     parts = []
     if 0 < len(linear) <= LISTED:
-        slopes = [f"{_slope(g.bytes_per_step)} ({g.method_label})" for g in linear]
+        slopes = [f"{_slope(g.per_step)} ({g.method_label})" for g in linear]
         parts.append(f"grows by {listed(slopes)} an inner step")
     elif linear:
-        least, most = _slope(linear[-1].bytes_per_step), _slope(linear[0].bytes_per_step)
+        least, most = _slope(linear[-1].per_step), _slope(linear[0].per_step)
         slopes_in_words = least if least == most else f"{least} to {most}"
         parts.append(f"grows linearly for {len(linear)} methods ({slopes_in_words} a step)")
     if other:

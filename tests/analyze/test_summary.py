@@ -4,7 +4,7 @@ import pytest
 from rows import MIB, accuracy_cell, memory_cell, row, time_cell, whole_run
 from scipy import stats
 
-from harness.analyze.growth import memory_growth
+from harness.analyze.scaling import scaling_fits
 from harness.analyze.summary import accuracy_summary, failures, memory_summary, time_summary
 from harness.frame import frame_of
 from harness.store import Row
@@ -122,34 +122,5 @@ def test_nothing_measured_is_an_empty_summary() -> None:
     nothing = frame(memory_cell("maml", 4)).iloc[:0]
     for summarise in (accuracy_summary, memory_summary, time_summary, failures):
         assert summarise(nothing).empty
-    assert memory_growth(memory_summary(nothing)) == []
-
-
-def peaks(*values: float) -> pd.DataFrame:
-    steps = [2**i for i in range(len(values))]
-    return memory_summary(
-        frame([row(inner_steps=s, value=v * MIB) for s, v in zip(steps, values, strict=True)])
-    )
-
-
-@pytest.mark.parametrize(
-    ("values", "sentence"),
-    [
-        ((76.35, 102.7, 155.4, 260.8, 471.6), "maml: +26.35 MiB a step (steps 1 to 16), linear"),
-        ((90.0, 102.7, 155.4, 260.8, 471.6), "maml: +26.35 MiB a step (steps 2 to 16), linear"),
-        ((61.0, 61.0, 61.0, 61.0), "maml: flat (+0.0 %, steps 1 to 8)"),
-        ((100.0, 100.2, 99.9), "maml: flat (-0.1 %, steps 1 to 4)"),
-        ((50.0, 60.0, 70.0, 80.0, 90.0), "maml: +80 % (steps 1 to 16), sublinear"),
-        ((10.0, 40.0, 160.0, 640.0, 2560.0), "maml: +25500 % (steps 1 to 16), superlinear"),
-        ((10.0, 40.0), "maml: +30.00 MiB a step (steps 1 to 2), two points only"),
-        ((10.0,), "maml: measured at 1 inner steps only"),
-    ],
-)
-def test_memory_growth_in_words(values: tuple[float, ...], sentence: str) -> None:
-    assert memory_growth(peaks(*values))[0].sentence == sentence
-
-
-def test_the_sentence_says_where_memory_ran_out() -> None:
-    cells = [memory_cell("maml", steps, budget_mib=400) for steps in (1, 2, 4, 8, 16)]
-    growth = memory_growth(memory_summary(frame(*cells)))[0]
-    assert growth.sentence == "maml: +26.35 MiB a step (steps 1 to 8), linear; oom at 16"
+    assert scaling_fits(memory_summary(nothing)) == []
+    assert scaling_fits(time_summary(nothing), nothing) == []

@@ -4,9 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 from rows import SECONDS, row, time_cell
+from scipy import stats
 
 from harness.analyze.pairs import paired_ratios
-from harness.analyze.slopes import time_slopes
+from harness.analyze.slopes import theil_sen, time_slopes
 from harness.analyze.summary import time_summary
 from harness.frame import frame_of
 from harness.present.palette import method_order
@@ -80,6 +81,17 @@ def test_one_disturbed_point_hardly_turns_the_slope() -> None:
     (slope,) = time_slopes(time_summary(frame(curve("maml", seconds | {7: 0.5}))))
     assert slope.seconds_per_step == pytest.approx(0.01)
     assert slope.low <= 0.01 < slope.high
+
+
+@pytest.mark.parametrize("points", [3, 5, 8, 40])
+@pytest.mark.parametrize("digits", [0, 6])  # rounded, many of them tie
+def test_the_slope_and_its_interval_are_those_of_theil_and_sen(points: int, digits: int) -> None:
+    rng = np.random.default_rng([points, digits])
+    for _ in range(50):
+        x = rng.choice(100, size=points, replace=False).astype(float)
+        y = np.round(0.05 * x + rng.gamma(1.0, size=points), digits)
+        slope, _, low, high = stats.theilslopes(y, x, alpha=0.95)
+        assert theil_sen(x, y) == (slope, low, high)
 
 
 def test_two_points_have_no_slope_and_a_failed_one_does_not_count() -> None:

@@ -1,0 +1,161 @@
+"""What is wrong with a run folder, in words: what a reader must know before any figure."""
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from harness import __version__
+from harness.rowfile import RowFile
+from harness.store import SCHEMA, Defects
+
+NAMED = 5  # of keys, before the rest is only counted
+
+
+def read_whole(path: Path, shape: type, without: str) -> tuple[Any, str]:
+    """A JSON file of a run folder and no caveat; or, where it is damaged, nothing of its shape and a caveat.
+
+    Raises OSError for a file that is there and may not be read. `without` says what is unknown then.
+    """
+    try:
+        content = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return shape(), f"There is no {path.name}: {without}."
+    except ValueError as failure:
+        return shape(), f"{path.name} is damaged ({failure}): {without}."
+    if not isinstance(content, shape):
+        return shape(), f"{path.name} is damaged (not what a run writes): {without}."
+    return content, ""
+
+
+def read_selfchecks(path: Path) -> tuple[list[dict[str, Any]], str]:
+    """The same of `selfcheck.json`, which old runs do not have, and older ones with one selfcheck alone."""
+    if not path.exists():
+        return [], ""
+    without = "how the instruments did is unknown"
+    content, caveat = read_whole(path, object, without)
+    if caveat:
+        return [], caveat
+    found = content if isinstance(content, list) else [content]
+    if not all(isinstance(each, dict) and isinstance(each.get("checks"), list) for each in found):
+        return [], f"{path.name} is damaged (not what a run writes): {without}."
+    return found, ""
+
+
+def planned_cells(manifest: Mapping[str, Any]) -> frozenset[str] | None:
+    """Their ids; None where the manifest does not say."""
+    cells = manifest.get("cells")
+    if not isinstance(cells, list) or not all(isinstance(c, dict) and "id" in c for c in cells):
+        return None
+    return frozenset(str(cell["id"]) for cell in cells)
+
+
+def about_schema(manifest: Mapping[str, Any], environment: Mapping[str, Any]) -> Iterator[str]:
+    schema = manifest.get("schema", SCHEMA)
+    if schema != SCHEMA and not (isinstance(schema, int) and schema < SCHEMA):
+        writer = f"innerloop {version}" if (version := environment.get("innerloop")) else "a newer innerloop"
+        yield (
+            f"{writer[0].upper()}{writer[1:]} wrote this run in schema {schema}, this one ({__version__}) "
+            f"knows up to schema {SCHEMA}: update it, for what is new is left out or misread."
+        )
+
+
+def about_progress(planned: frozenset[str] | None, file: RowFile) -> Iterator[str]:
+    """Cells that are missing, and rows that no cell of the plan has."""
+    if planned is None:
+        return
+    missing = planned - (file.cells - file.interrupted)
+    if missing:
+        stopped = len(missing & file.interrupted)
+        interrupted = f" ({stopped} interrupted)" if stopped else ""
+        yield (
+            f"{len(missing):,} of {_counted(len(planned), 'cell')} {_have(len(missing))} not finished"
+            f"{interrupted}: the same command again runs what is missing."
+        )
+    if others := file.cells - planned:
+        yield (
+            f"{_counted(len(others), 'finished cell')} {_are(len(others))} not of this plan, and left out: "
+            "measured before the versions, the device or an adapter changed."
+        )
+
+
+def about_defects(defects: Defects) -> Iterator[str]:
+    """What `rows.jsonl` holds that is not shown."""
+    if lines := defects.unclosed_lines:
+        yield f"rows.jsonl ends in {_counted(lines, 'line')} of a cell that was not closed: left out."
+    if cells := defects.unreadable_cells:
+        yield (
+            f"{_counted(cells, 'cell')} of rows.jsonl {_have(cells, 'has')} a line that cannot be read, and "
+            f"{_counts(cells)} as missing."
+        )
+    if defects.unknown_keys:
+        rows = max(defects.unknown_keys.values())
+        yield (
+            f"{_counted(rows, 'row')} of rows.jsonl {_have(rows, 'has')} keys that this innerloop "
+            f"({__version__}) does not know ({_named(defects.unknown_keys)}), and does not show: "
+            "a newer one wrote them; update it."
+        )
+    if lines := defects.foreign_lines:
+        lacking = f" (without {_named(defects.lacking_keys)})" if defects.lacking_keys else ""
+        yield (
+            f"{_counted(lines, 'line')} of rows.jsonl {_are(lines)} no {'row' if lines == 1 else 'rows'} "
+            f"of schema {SCHEMA}{lacking}, and left out: an older or newer innerloop wrote {_them(lines)}."
+        )
+
+
+def about_machines(selfchecks: Iterable[Mapping[str, Any]], finished: frozenset[str]) -> Iterator[str]:
+    """A cell was measured where the run was last at work on it; earlier versions did not keep where."""
+    measured_on: dict[str, str] = {}
+    for found in selfchecks:
+        if isinstance(machine := found.get("machine"), dict):
+            measured_on |= dict.fromkeys(map(str, found.get("cells", [])), machine_in_words(machine))
+    cells = Counter(machine for cell, machine in measured_on.items() if cell in finished)
+    if len(cells) > 1:
+        each = "; ".join(f"{machine} ({_counted(count, 'cell')})" for machine, count in cells.items())
+        yield f"Measured on {len(cells)} machines, whose times do not compare: {each}."
+
+
+def machine_in_words(machine: Mapping[str, Any]) -> str:
+    """`AMD EPYC, 2 cores, 24 GiB`, and the GPUs."""
+    gib = machine.get("memory_bytes")
+    facts = [
+        str(machine.get("cpu") or "unknown processor"),
+        _counted(cores, "core") if (cores := machine.get("cores")) else "",
+        f"{gib / 2**30:.0f} GiB" if gib else "",
+        *map(str, machine.get("gpus", [])),
+    ]
+    return ", ".join(fact for fact in facts if fact)
+
+
+def about_instruments(selfchecks: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    checks = [check for found in selfchecks for check in found.get("checks", [])]
+    failed = dict.fromkeys(str(c.get("instrument")) for c in checks if c.get("status") == "failed")
+    if failed:
+        yield f"Failed their selfcheck before cells of this run: {', '.join(failed)}."
+
+
+def _named(keys: Iterable[str]) -> str:
+    names = sorted(keys)
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return ", ".join(names[:NAMED]) + more
+
+
+def _counted(number: int, thing: str) -> str:
+    return f"{number:,} {thing}{'' if number == 1 else 's'}"
+
+
+def _have(number: int, one: str = "has") -> str:
+    return one if number == 1 else "have"
+
+
+def _are(number: int) -> str:
+    return "is" if number == 1 else "are"
+
+
+def _counts(number: int) -> str:
+    return "counts" if number == 1 else "count"
+
+
+def _them(number: int) -> str:
+    return "it" if number == 1 else "them"

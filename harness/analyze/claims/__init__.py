@@ -1,0 +1,36 @@
+"""The claims of "Meta-Learning with Implicit Gradients", arXiv 1909.04630, each as a stated test on rows."""
+
+from collections.abc import Sequence
+
+from harness.analyze.claims.claim import NOT_MEASURED, NOT_REPRODUCED, REPRODUCED, Claim, Stated, judged
+from harness.analyze.claims.cost import NO_DEARER
+from harness.analyze.claims.figure2 import ERRORS, TIME
+from harness.analyze.claims.gains import GAINS
+from harness.analyze.claims.memory import CURVES, MEMORY_FACTOR, MEMORY_LIMIT, ORDERS
+from harness.analyze.claims.solution import PATH
+from harness.analyze.claims.table1 import (
+    COMPUTE_ACCELERATED,
+    COMPUTE_PLAIN,
+    ERROR_IMPLICIT,
+    ERROR_TRUNCATED,
+    ERROR_UNROLLED,
+)
+from harness.analyze.claims.vanishing import VANISHING
+from harness.analyze.loaded import LoadedRun
+
+__all__ = ["NOT_MEASURED", "NOT_REPRODUCED", "REPRODUCED", "STATED", "Claim", "Stated", "claims"]
+
+STATED: tuple[Stated, ...] = (
+    *(PATH, VANISHING, MEMORY_LIMIT, MEMORY_FACTOR, NO_DEARER, GAINS),
+    *(ERRORS, CURVES, TIME),
+    *(COMPUTE_PLAIN, COMPUTE_ACCELERATED, ORDERS, ERROR_UNROLLED, ERROR_TRUNCATED, ERROR_IMPLICIT),
+)
+
+
+def claims(runs: Sequence[LoadedRun]) -> list[Claim]:
+    """What these runs say to each claim, in the paper's order.
+
+    A claim has a line for each run and workload that decides it, so runs that contradict each other are both
+    told; runs that are too weak are named only where none decides. Rows of different runs are never mixed.
+    """
+    return [claim for stated in STATED for claim in judged(stated, runs)]

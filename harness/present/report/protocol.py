@@ -1,0 +1,231 @@
+"""How a run was done, from its manifest and its rows: what neither says is said to be unknown."""
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import pandas as pd
+
+from harness.analyze.loaded import LoadedRun
+from harness.frame import split_workload
+from harness.present.limits import in_words
+from harness.present.palette import NEWTON_METHODS, label_order
+from harness.present.report.blocks import Cell, Table
+from harness.present.report.cells import text
+from harness.settings import format_settings
+
+UNKNOWN = "unknown: the manifest does not say"
+NOT_MEASURED = "not measured"
+MEASURES = ("accuracy", "gradient", "memory", "time")
+BATCH_NORM = {
+    "batch-stats": "batch-stats: of the batch itself, in test too (transductive)",
+    "support-stats": "support-stats: of the support set",
+    "none": "none",
+}
+
+
+def protocol_table(runs: dict[str, LoadedRun]) -> Table:
+    """A line a question, a column a run."""
+    lines = []
+    for question, answer in QUESTIONS.items():
+        answers = [answer(run) for run in runs.values()]
+        if any(answers):
+            lines.append((Cell(question), *(text(each or NOT_MEASURED) for each in answers)))
+    for measure in MEASURES:
+        for question, answer_of in QUESTIONS_OF_A_MEASURE.items():
+            answers = [answer_of(run, measure) if _has(run, measure) else "" for run in runs.values()]
+            if any(answers):
+                told = (text(each or NOT_MEASURED) for each in answers)
+                lines.append((Cell(f"{measure}: {question}"), *told))
+    return Table(caption="Protocol card", columns=("", *runs), lines=lines, is_open=True)
+
+
+def methods_table(runs: dict[str, LoadedRun]) -> Table:
+    """What each method ran with, its outer rule apart; a line a run where they differ."""
+    several = len(runs) > 1
+    lines: list[tuple[Cell, ...]] = []
+    for run, loaded in runs.items():
+        used = loaded.rows[["method", "method_label", "workload", "settings"]].drop_duplicates()
+        found: dict[tuple[str, str, str], list[str]] = {}
+        for method, label, workload, settings in used.itertuples(index=False, name=None):
+            found.setdefault((method, label, settings), []).append(workload)
+        for (_, label, settings), workloads in sorted(
+            found.items(), key=lambda item: label_order(*item[0][:2])
+        ):
+            values = json.loads(settings)
+            outer = values.pop("outer", None)
+            name = f"{label} ({_where(workloads, used)})" if _is_told_apart(label, used) else label
+            line = (Cell(name), text(_outer(outer)), text(format_settings(values).replace(",", ", ")))
+            lines.append((*line[:1], Cell(run), *line[1:]) if several else line)
+    columns = ("method", *(["run"] if several else []), "outer rule", "settings")
+    newton = sorted({method for run in runs.values() for method in run.rows.method} & NEWTON_METHODS)
+    notes = (f"An inner step of {', '.join(newton)} is a Newton step.",) if newton else ()
+    return Table(caption="Methods and their settings", columns=columns, lines=lines, notes=notes)
+
+
+def _is_told_apart(label: str, used: pd.DataFrame) -> bool:
+    """Whether a label has other settings on another workload."""
+    return bool(used[used.method_label == label].settings.nunique() > 1)
+
+
+def _where(workloads: list[str], used: pd.DataFrame) -> str:
+    names = {split_workload(each)[0] for each in used.workload}
+    return ", ".join(dict.fromkeys(split_workload(w)[0] if len(names) > 1 else w for w in workloads))
+
+
+def _outer(outer: Any) -> str:
+    if not isinstance(outer, dict):
+        return "unknown: the rows do not say" if outer is None else str(outer)
+    rest = {name: value for name, value in outer.items() if name != "rule"}
+    return f"{outer.get('rule', '')} ({format_settings(rest).replace(',', ', ')})"
+
+
+def _content(run: LoadedRun) -> dict[str, Any]:
+    content = run.manifest.get("content")
+    return content if isinstance(content, dict) else {}
+
+
+def _has(run: LoadedRun, measure: str) -> bool:
+    return bool((run.rows.measure == measure).any())
+
+
+def _setting(name: str) -> Callable[[LoadedRun], str]:
+    def of(run: LoadedRun) -> str:
+        return _said(_content(run).get(name))
+
+    return of
+
+
+def _of_workloads(*names: str, words: dict[str, str] | None = None) -> Callable[[LoadedRun], str]:
+    """A workload's settings, as its rows have them, said once where all have the same."""
+
+    def of(run: LoadedRun) -> str:
+        found: dict[str, list[str]] = {}
+        for workload in dict.fromkeys(run.rows.workload):
+            name, settings = split_workload(workload)
+            if any(each in settings for each in names):
+                values = [str(settings.get(each, "none")) for each in names]
+                said = " / ".join((words or {}).get(value, value) for value in values)
+                found.setdefault(said, []).append(name)
+        if len(found) == 1:
+            return next(iter(found))
+        return "; ".join(f"{said} ({', '.join(dict.fromkeys(of))})" for said, of in found.items())
+
+    return of
+
+
+def _workloads(run: LoadedRun) -> str:
+    return "; ".join(dict.fromkeys(run.rows.workload)).replace(",", ", ")
+
+
+def _seeds(run: LoadedRun, measure: str) -> str:
+    return _listed(run.rows[run.rows.measure == measure].seed)
+
+
+def _inner_steps(run: LoadedRun, measure: str) -> str:
+    rows = run.rows[run.rows.measure == measure]
+    found: dict[str, list[str]] = {}
+    for label, part in rows.groupby("method_label", sort=False):
+        found.setdefault(_listed(part.inner_steps), []).append(str(label))
+    if len(found) == 1:
+        return next(iter(found))
+    return "; ".join(f"{steps} ({', '.join(labels)})" for steps, labels in found.items())
+
+
+def _listed(numbers: pd.Series) -> str:
+    return ", ".join(f"{int(n):,}" for n in sorted(numbers.unique()))
+
+
+def _budget(run: LoadedRun) -> str:
+    if "memory_budget" not in run.manifest:
+        return UNKNOWN
+    budget = run.manifest["memory_budget"]
+    return "none" if budget is None else f"{in_words(float(budget) / 2**20)} of live tensors (virtual)"
+
+
+def _of_measure(name: str, *, absent: str = UNKNOWN, template: str = "{}") -> Callable[[LoadedRun, str], str]:
+    """A setting of a measure; `absent` is what its absence means in a manifest that has the measure."""
+
+    def of(run: LoadedRun, measure: str) -> str:
+        settings = _content(run).get(measure)
+        if not isinstance(settings, dict):
+            return UNKNOWN
+        return template.format(settings[name]) if name in settings else absent
+
+    return of
+
+
+def _only(
+    measures: Iterable[str], answer: Callable[[LoadedRun, str], str]
+) -> Callable[[LoadedRun, str], str]:
+    wanted = frozenset(measures)
+    return lambda run, measure: answer(run, measure) if measure in wanted else ""
+
+
+def _meta_steps(run: LoadedRun, measure: str) -> str:
+    """As trained, which the rows say; as planned, where they do not."""
+    trained = run.rows[(run.rows.measure == measure) & (run.rows.metric == "meta_steps")].value.dropna()
+    return _listed(trained) if len(trained) else _of_measure("meta_steps")(run, measure)
+
+
+def _selection(run: LoadedRun, measure: str) -> str:
+    settings = _content(run).get(measure)
+    if not isinstance(settings, dict) or not {"validate_every", "validation_tasks"} <= set(settings):
+        return UNKNOWN
+    return (
+        f"the parameters that are best on {settings['validation_tasks']:,} validation tasks, looked at every "
+        f"{settings['validate_every']:,} meta-steps; test tasks have no part in it"
+    )
+
+
+def _untrained(run: LoadedRun, measure: str) -> str:
+    rows = run.rows[(run.rows.measure == measure) & run.rows.value.notna()]
+    floors = {"untrained_": "the untrained initialisation", "neighbour_": "nearest neighbour on the inputs"}
+    found = [words for start, words in floors.items() if rows.metric.str.startswith(start).any()]
+    return ", ".join(found) or "none measured"
+
+
+def _said(value: Any) -> str:
+    if value is None:
+        return UNKNOWN
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list):
+        return ", ".join(map(str, value)) or "none"
+    return str(value)
+
+
+QUESTIONS: dict[str, Callable[[LoadedRun], str]] = {
+    "suite": lambda run: str(run.manifest.get("suite") or UNKNOWN),
+    "command": lambda run: run.command or UNKNOWN,
+    "workloads": _workloads,
+    "ways / shots / queries": _of_workloads("ways", "shots", "queries"),
+    "batch norm": _of_workloads("norm", words=BATCH_NORM),
+    "memory budget": _budget,
+    "device asked for": _setting("device"),
+    "deterministic kernels asked for": _setting("deterministic"),
+}
+QUESTIONS_OF_A_MEASURE: dict[str, Callable[[LoadedRun, str], str]] = {
+    "inner steps": _inner_steps,
+    "inner steps in test": _only(["accuracy"], _of_measure("test_inner_steps", absent="those of training")),
+    "seeds": _seeds,
+    "meta-steps": _only(["accuracy"], _meta_steps),
+    "meta-batch (tasks)": _of_measure("meta_batch_size"),
+    "tasks at once": _of_measure("task_chunk", absent="the whole meta-batch"),
+    "execution": _of_measure("execution"),
+    "selection": _only(["accuracy"], _selection),
+    "test tasks": _only(["accuracy"], _of_measure("test_tasks", template="{:,}, fresh")),
+    "floors": _only(["accuracy"], _untrained),
+    "rounds a block": _only(["time"], _of_measure("rounds")),
+    "blocks (processes)": _only(["time"], _of_measure("blocks")),
+    "held against": _only(["gradient"], lambda run, measure: _oracles(run, measure)),
+}
+
+
+def _oracles(run: LoadedRun, measure: str) -> str:
+    rows = run.rows[(run.rows.measure == measure) & (run.rows.status == "ok")]
+    names: Sequence[tuple[str, str]] = (
+        ("rel_error_implicit", "the implicit meta-gradient at phi*"),
+        ("rel_error_unrolled", "the derivative of phi_K"),
+    )
+    return ", ".join(words for metric, words in names if (rows.metric == metric).any()) or "nothing"

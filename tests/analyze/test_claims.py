@@ -1,0 +1,137 @@
+"""What holds for all claims: which runs are told, on what they rest, and that their commands exist."""
+
+import re
+import shlex
+
+import numpy as np
+import pytest
+from claims import lines, loaded
+from rows import MIB, memory_cell, meta_gradient_run, optimisers_run, row, whole_run
+
+from harness.analyze.claims import NOT_MEASURED, STATED, claims
+from harness.analyze.claims.claim import verdict_of
+from harness.suite import Overrides, load_suite
+
+LIMITS = "no memory limits"
+STEPS = (1, 2, 4, 8, 16)
+
+
+def flat(**changes: object) -> list:
+    return [memory_cell("imaml-gd", steps, **changes) for steps in STEPS]
+
+
+def growing() -> list:
+    return [[row(method="imaml-gd", inner_steps=steps, value=steps * MIB)] for steps in STEPS]
+
+
+def test_runs_that_contradict_each_other_are_both_told_by_name() -> None:
+    told = lines(LIMITS, loaded(flat(), "good"), loaded(growing(), "bad"))
+    assert {line.run: line.verdict for line in told} == {"good": "reproduced", "bad": "not reproduced"}
+    assert all(line.sentence.startswith(line.run) for line in told)
+
+
+def test_workloads_of_a_run_are_judged_apart_and_named_by_what_tells_them_apart() -> None:
+    wide = flat(workload="glyphs[filters=64,shots=1,ways=20]")
+    told = lines(LIMITS, loaded([*wide, *flat(workload="glyphs[filters=16,shots=1,ways=20]")]))
+    assert [line.workload for line in told] == [
+        "glyphs[filters=16,shots=1,ways=20]",
+        "glyphs[filters=64,shots=1,ways=20]",
+    ]
+    assert told[0].sentence.startswith("run, glyphs[filters=16,shots=1,ways=20]: imaml-gd: ")
+    (alone,) = lines(LIMITS, loaded(wide))
+    assert alone.sentence.startswith("run, glyphs[shots=1,ways=20]: ")
+
+
+def test_a_run_that_is_too_weak_is_told_only_where_none_decides() -> None:
+    short = loaded([cell for cell in flat() if cell[0].inner_steps < 8], "short")
+    (weak,) = lines(LIMITS, short)
+    assert (weak.verdict, weak.run, weak.differs) == (NOT_MEASURED, "short", "")
+    assert "Needs 16 inner steps or more" in weak.sentence
+    (told,) = lines(LIMITS, short, loaded(flat(), "long"))
+    assert told.run == "long"
+
+
+def test_without_any_rows_every_claim_says_what_it_needs() -> None:
+    for runs in ([], [loaded([])]):
+        told = claims(runs)
+        assert [line.name for line in told] == [stated.name for stated in STATED]
+        assert all((line.verdict, line.run, line.evidence) == (NOT_MEASURED, "", ()) for line in told)
+        assert all(line.sentence.startswith("needs ") for line in told)
+
+
+def test_points_that_all_failed_measure_nothing() -> None:
+    lost = {"value": None, "status": "error", "detail": "no"}
+    cells = [
+        [row(measure=measure, metric=metric, method=method, inner_steps=steps, settings={"lam": 1.0}, **lost)]
+        for measure, metric in (
+            ("memory", "peak_bytes"),
+            ("time", "step_seconds"),
+            ("accuracy", "accuracy"),
+            ("gradient", "rel_error_implicit"),
+        )
+        for method in ("maml", "fomaml", "imaml-gd", "imaml-hf", "maml-truncated")
+        for steps in STEPS
+    ]
+    assert {line.verdict for line in claims([loaded(cells)])} == {NOT_MEASURED}
+
+
+def test_each_decided_line_rests_on_rows_of_its_own_run() -> None:
+    runs = [
+        loaded(whole_run(seeds=3), "whole"),
+        loaded(meta_gradient_run(), "gradients"),
+        loaded(optimisers_run(), "optimisers"),
+    ]
+    rows = {run.name: run.rows for run in runs}
+    decided = [line for line in claims(runs) if line.verdict != NOT_MEASURED]
+    assert len({line.name for line in decided}) >= 10
+    for line in decided:
+        for evidence in line.evidence:
+            found = evidence.rows(rows[line.run])
+            assert len(found), (line.name, evidence)
+            assert set(found.method_label) == set(evidence.methods) or not evidence.methods
+
+
+def test_the_protocol_is_told_apart_from_the_papers() -> None:
+    (here,) = lines(LIMITS, loaded(flat(), device_name="Example CPU"))
+    assert here.differs.startswith("glyphs in the place of Omniglot; read on Example CPU; ")
+    (there,) = lines(LIMITS, loaded(flat(workload="omniglot[shots=1,ways=20]")))
+    assert "in the place of" not in there.differs
+
+
+@pytest.mark.parametrize(
+    ("conditions", "verdict"),
+    [
+        ([True, True], "reproduced"),
+        ([True, None], "not measured"),
+        ([None, False], "not reproduced"),
+        ([True, False], "not reproduced"),
+        ([True, np.False_], "not reproduced"),
+        ([], "not measured"),
+    ],
+)
+def test_one_condition_that_fails_decides_and_one_that_is_unknown_leaves_it_open(
+    conditions: list[bool | None], verdict: str
+) -> None:
+    assert verdict_of(conditions) == verdict
+
+
+@pytest.mark.parametrize("stated", STATED, ids=lambda stated: stated.name)
+def test_the_command_that_measures_a_claim_is_one_of_ours(stated) -> None:  # type: ignore[no-untyped-def]
+    program, command, suite, *options = shlex.split(stated.command)
+    assert (program, command) == ("innerloop", "run")
+    given = dict.fromkeys(options[::2])
+    pairs = list(zip(options[::2], options[1::2], strict=True))
+    assert set(given) <= {"-m", "--measure", "--seed", "--data-root"}
+    changes = Overrides(
+        methods=[value for name, value in pairs if name == "-m"],
+        measures=[value for name, value in pairs if name == "--measure"],
+        seeds=[int(n) for name, value in pairs if name == "--seed" for n in value.split(",")],
+    )
+    assert load_suite(suite, changes).methods
+
+
+def test_no_statement_has_a_figure_that_was_only_recalled() -> None:
+    """Of Figures 2 (b) and (c), what the curves look like and on which network; of (a), the CG steps."""
+    recalled = re.compile(r"20-way|fastest|2, 5|linear regression|regression|CG steps|Omniglot")
+    for stated in STATED:
+        assert not recalled.search(stated.statement), stated.name
