@@ -256,6 +256,23 @@ def test_errors_of_rounding_are_not_ranked(tmp_path: Path) -> None:
     assert drawn.title == "At 4 inner steps maml (3.0e-16) and imaml-gd (9.0e-15) are exact to rounding"
 
 
+def test_an_error_is_not_called_smaller_where_the_seeds_overlap(tmp_path: Path) -> None:
+    def title(*others: float) -> str:
+        errors = {"maml": (0.01, 0.04), "imaml-gd": others}
+        cells = [
+            gradient_cell(method, 4, seed, values={"rel_error_implicit": error}, settings={})
+            for method, of_seeds in errors.items()
+            for seed, error in enumerate(of_seeds)
+        ]
+        run = load_run(write_run(tmp_path / str(others), cells))
+        (drawn,) = draw_pictures([run], SCREEN, Wanted(pictures=["gradient"]))
+        return drawn.title
+
+    closer = "At 4 inner steps maml (2.0e-2) is closer than imaml-gd"
+    assert title(0.03, 0.12) == f"{closer} (6.0e-2) in the mean over seeds, whose ranges overlap"
+    assert title(0.2, 0.8) == f"{closer} (0.4)"
+
+
 def test_lines_are_broken_where_the_room_ends() -> None:
     rng = np.random.default_rng(3)
     words = [
