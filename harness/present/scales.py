@@ -15,6 +15,7 @@ from harness.present.style import Style
 
 LOG_FROM = 10.0  # a ratio of largest to smallest value that a linear axis would press flat
 BETWEEN_NUMBERS = 0.5  # of the size of letters, between numbers along the axis
+ROUND_STEPS = [1, 2, 2.5, 5, 10]
 SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
@@ -123,7 +124,7 @@ def locate_across(ax: Axes, style: Style) -> Locator:
                 return locator
         return LogLocator(subs=(1.0,), numticks=4)
     for bins in range(9, 1, -1):
-        locate = MaxNLocator(bins)
+        locate = MaxNLocator(bins, steps=ROUND_STEPS)
         numbers = [n for n in locate.tick_values(low, high) if low <= n <= high]
         if room(len(numbers), numbers):
             return locate
