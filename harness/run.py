@@ -17,7 +17,7 @@ from harness.executors.local import Ended, LocalExecutor, Worker, WorkerFailed
 from harness.files import replace_file
 from harness.plan import Plan, make_plan
 from harness.protocol import Cell, Checks, Launch, Reading, Resolved, Samples, SelfCheck, Status, unchecked
-from harness.store import RESULTS, SCHEMA, CellRecord, Row, RunFolder
+from harness.store import FIRST_SCHEMA, RESULTS, SCHEMA, CellRecord, Row, RunFolder
 from harness.suite import Overrides, Suite, load_suite
 
 PATIENCE_S = 0.5  # how long a progress display may go without a refresh
@@ -125,7 +125,7 @@ def refuse_another_plan(folder: RunFolder, plan: Plan) -> None:
     if not folder.manifest_path.exists():
         return
     manifest = folder.manifest()
-    if (schema := manifest.get("schema", SCHEMA)) != SCHEMA:
+    if (schema := manifest.get("schema", FIRST_SCHEMA)) != SCHEMA:
         raise UsageError(
             f"{folder.path} was written in schema {schema}, this innerloop writes schema {SCHEMA}: "
             "update it, or name another folder with --out."

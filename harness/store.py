@@ -23,7 +23,8 @@ RESULTS = Path("results")
 
 SCHEMA = 1
 """Of the rows, and of the manifest, which carries it. It goes up where an older innerloop would read a row
-wrongly; a key that may be ignored needs no new one. A manifest without the number is of the first."""
+wrongly; a key that may be ignored needs no new one."""
+FIRST_SCHEMA = 1  # of a manifest without the number
 
 # What a cell was run for. A point that fails leaves one row under the first of its measure's names.
 HEADLINES: dict[str, tuple[str, ...]] = {
@@ -129,7 +130,7 @@ class Defects:
 
 @dataclass(frozen=True, kw_only=True)
 class Contents:
-    """`rows.jsonl`, read: of each closed cell its last attempt, in the order of first closing."""
+    """`rows.jsonl`, read: of each closed cell its last attempt, in the order of closing."""
 
     cells: dict[str, tuple[int, list[Row]]]
     defects: Defects
@@ -355,6 +356,7 @@ class RunFolder:
         defects = Defects()
         for cell_id, attempt, rows in self._closed_cells(defects):
             if cell_id not in cells or attempt >= cells[cell_id][0]:
+                cells.pop(cell_id, None)  # it stands where its last attempt does
                 cells[cell_id] = (attempt, rows)
         return Contents(cells=cells, defects=defects)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from harness import __version__
 from harness.rowfile import RowFile
-from harness.store import SCHEMA, Defects
+from harness.store import FIRST_SCHEMA, SCHEMA, Defects
 
 NAMED = 5  # of keys, before the rest is only counted
 
@@ -52,7 +52,7 @@ def planned_cells(manifest: Mapping[str, Any]) -> frozenset[str] | None:
 
 
 def about_schema(manifest: Mapping[str, Any], environment: Mapping[str, Any]) -> Iterator[str]:
-    schema = manifest.get("schema", SCHEMA)
+    schema = manifest.get("schema", FIRST_SCHEMA)
     if schema != SCHEMA and not (isinstance(schema, int) and schema < SCHEMA):
         writer = f"innerloop {version}" if (version := environment.get("innerloop")) else "a newer innerloop"
         yield (

@@ -10,6 +10,8 @@ from rows import memory_cell, row, time_cell, write_run
 from harness.analyze.loaded import LoadedRun, load_run
 from harness.cli.app import call
 from harness.errors import UsageError
+from harness.plan import Plan
+from harness.run import refuse_another_plan
 from harness.store import RunFolder
 
 
@@ -120,6 +122,16 @@ def test_a_manifest_of_a_newer_schema_is_told_and_its_rows_are_shown(
     text = "Innerloop 0.9.0 wrote this run in schema 2, this one (0.1.0) knows up to schema 1: update it"
     assert only_caveat(folder).startswith(text)
     assert text in shown()
+
+
+def test_a_run_of_a_newer_schema_is_not_written_into(folder: RunFolder) -> None:
+    folder.write_manifest({"schema": 2, "run_id": "quick-1"})
+    with pytest.raises(
+        UsageError, match=r"was written in schema 2, this innerloop writes schema 1: update it"
+    ):
+        refuse_another_plan(folder, Plan("quick", "1", ()))
+    folder.write_manifest({"run_id": "quick-1"})
+    refuse_another_plan(folder, Plan("quick", "1", ()))
 
 
 def test_a_manifest_without_a_schema_is_of_the_first(folder: RunFolder) -> None:
