@@ -73,7 +73,8 @@ class Scaling:
         """`0.97 to 1.05`; one number where both ends round to it; `below 0.3`, `above 1.2`; empty where
         nothing bounds it."""
         low, high = f"{self.exponent_low:.2f}", f"{self.exponent_high:.2f}"
-        if self.exponent_low == 0 and np.isinf(self.exponent_high):
+        bounded = self.exponent_low > 0 or self.exponent_high < np.inf  # neither where they are NaN
+        if not bounded:
             return ""
         if self.exponent_low == 0:
             return f"below {max(self.exponent_high, 0.01):.2f}"
@@ -122,7 +123,7 @@ class Scaling:
         slope = self.slope.sentence.removeprefix(f"{self.method_label}: ")
         about = self.exponent_in_words
         if self.points == POINTS_FOR_A_SHAPE and about and self.shape not in ("constant", "unknown"):
-            return f"{slope}; if it is a power of the steps, the exponent is {about}"
+            return f"{slope}; if a power of the steps, exponent {about}"
         match self.shape:
             case "constant":
                 change = f"{_signed(100 * self.change_low, 0)} % to {_signed(100 * self.change_high, 0)} %"
