@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from harness import __version__
-from harness.protocol import Cell, Point, Resolved, ResolvedMethod, ResolvedWorkload, TimeSettings, digest
+from harness.measure_settings import TimeSettings
+from harness.protocol import Cell, Point, Resolved, ResolvedMethod, ResolvedWorkload, digest
 from harness.settings import format_settings, telling_apart
 from harness.suite import Suite
 

@@ -15,8 +15,9 @@ from harness.adapter_files import hash_files
 from harness.environment import cpu_model
 from harness.errors import UsageError
 from harness.measure.bench import Bench
+from harness.measure_settings import MemorySettings
 from harness.numerics import describe_numerics, fix_numerics
-from harness.protocol import MemorySettings, MethodSpec, Request, Resolved, ResolvedMethod, ResolvedWorkload
+from harness.protocol import MethodSpec, Request, Resolved, ResolvedMethod, ResolvedWorkload
 from harness.settings import format_settings, settings_of
 from harness.workloads.base import Tasks, Workload
 

@@ -11,20 +11,18 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from harness.errors import NothingSelected, UsageError, nearest
-from harness.protocol import (
+from harness.measure_settings import (
     SETTINGS,
     AccuracySettings,
     GradientSettings,
     Measure,
     MeasureSettings,
     MemorySettings,
-    MethodSpec,
     Positive,
     PositiveSteps,
-    Request,
     TimeSettings,
-    WorkloadSpec,
 )
+from harness.protocol import MethodSpec, Request, WorkloadSpec
 from harness.quantities import size
 from harness.settings import merged, parse_spec, parse_value, set_dotted, split_outside_brackets
 

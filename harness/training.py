@@ -15,7 +15,7 @@ from harness.core.method import Method
 from harness.core.model import Model
 from harness.core.objective import Execution, LossFunction, task_objectives
 from harness.core.trees import Params
-from harness.protocol import AccuracySettings
+from harness.measure_settings import AccuracySettings
 from harness.workloads.base import Split, Tasks, Workload
 
 EVALUATION_CHUNK = 30  # tasks adapted at once in an evaluation; fixed, for the last bit depends on it

@@ -7,8 +7,9 @@ from functools import partial
 
 from harness.errors import UsageError
 from harness.executors.local import LocalExecutor, WorkerFailed
+from harness.measure_settings import MemorySettings, Profile
 from harness.plan import make_plan
-from harness.protocol import Cell, MemorySettings, Profile, Resolved, Search, Wall
+from harness.protocol import Cell, Resolved, Search, Wall
 from harness.run import default_jobs
 from harness.suite import Overrides, Suite, load_suite
 

@@ -33,6 +33,7 @@ from harness.measure.memory import measure_memory
 from harness.measure.time import PointFailed, measure_time, warm_up
 from harness.measure.tracker import VirtualOutOfMemory
 from harness.measure.wall import find_wall
+from harness.measure_settings import TimeSettings
 from harness.memory_limit import limited_to_available
 from harness.numerics import fix_numerics
 from harness.preflight import list_methods, list_workloads, numeric_code, preflight
@@ -57,7 +58,6 @@ from harness.protocol import (
     SelfCheck,
     Status,
     Task,
-    TimeSettings,
     Wall,
 )
 from harness.selfcheck.checks import selfcheck

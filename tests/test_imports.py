@@ -25,6 +25,7 @@ PARENT = (
     "harness/rowfile.py",
     "harness/environment.py",
     "harness/errors.py",
+    "harness/measure_settings.py",
     "harness/names.py",
     "harness/protocol.py",
     "harness/templates.py",

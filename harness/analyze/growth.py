@@ -73,8 +73,7 @@ class Scaling:
         """`0.97 to 1.05`; one number where both ends round to it; `below 0.3`, `above 1.2`; empty where
         nothing bounds it."""
         low, high = f"{self.exponent_low:.2f}", f"{self.exponent_high:.2f}"
-        bounded = self.exponent_low > 0 or self.exponent_high < np.inf  # neither where they are NaN
-        if not bounded:
+        if np.isnan(self.exponent_low) or (self.exponent_low == 0 and np.isinf(self.exponent_high)):
             return ""
         if self.exponent_low == 0:
             return f"below {max(self.exponent_high, 0.01):.2f}"

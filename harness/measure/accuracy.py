@@ -13,7 +13,8 @@ from harness.core.trees import Params
 from harness.measure.bench import Bench
 from harness.measure.doubts import doubts
 from harness.measure.tracker import LiveStorages
-from harness.protocol import AccuracySettings, Reading, Samples
+from harness.measure_settings import AccuracySettings
+from harness.protocol import Reading, Samples
 from harness.training import Diverged, evaluate, evaluation_chunk, for_testing, train
 from harness.workloads.base import Split, Tasks
 

@@ -9,7 +9,7 @@ from harness.core.episodes import TaskBatch
 from harness.core.method import Method
 from harness.core.model import Model
 from harness.measure.tracker import LiveStorages, storage_bytes
-from harness.protocol import MeasureSettings
+from harness.measure_settings import MeasureSettings
 from harness.training import MetaLearner
 from harness.workloads.base import Tasks, Workload
 

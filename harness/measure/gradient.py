@@ -22,7 +22,8 @@ from harness.measure.bench import Bench
 from harness.measure.doubts import doubts
 from harness.measure.oracles import NoOracle, Truth, implicit, unrolled
 from harness.measure.work import work_readings
-from harness.protocol import GradientSettings, Oracle, Reading, Samples
+from harness.measure_settings import GradientSettings, Oracle
+from harness.protocol import Reading, Samples
 from harness.training import Diverged, check_returned
 
 UNITS = {"inner_residual": "norm", "meta_gradient_norm": "norm"}  # all else here is a ratio

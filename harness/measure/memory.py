@@ -8,7 +8,8 @@ from harness.measure.bench import Bench
 from harness.measure.prediction import PROFILES, Unpredictable, cuda_profile, predicted_peak
 from harness.measure.resident import FreshProcess, Unreadable
 from harness.measure.tracker import LiveStorages, storage_bytes
-from harness.protocol import MemoryMetric, MemorySettings, Reading, Samples, Status
+from harness.measure_settings import MemoryMetric, MemorySettings
+from harness.protocol import Reading, Samples, Status
 
 MIB = 2**20
 EXACT = 1e-4  # relative: how close a prediction must come to the tracker

@@ -8,7 +8,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from harness.core.episodes import Shots
 from harness.measure.bench import Bench
 from harness.measure.tracker import LiveStorages, VirtualOutOfMemory
-from harness.protocol import Profile
+from harness.measure_settings import Profile
 
 KIB, MIB = 2**10, 2**20
 HOPPER = 9  # compute capability, major

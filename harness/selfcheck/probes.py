@@ -17,7 +17,7 @@ from harness.core.objective import Objective, TaskObjectives, cross_entropy, squ
 from harness.core.outer import SGD
 from harness.core.trees import Params
 from harness.measure.bench import Bench
-from harness.protocol import MeasureSettings
+from harness.measure_settings import MeasureSettings
 from harness.workloads.base import Score, Split, Tasks, Workload
 from harness.workloads.models import MLP, Activation, Conv4, Norm
 

@@ -11,7 +11,7 @@ from runs import carrying, rows_of, run_here, start, statuses, until, write_adap
 
 from harness.cli import wall
 from harness.cli.app import call
-from harness.protocol import Profile
+from harness.measure_settings import Profile
 
 FIVE = "maml = { inner_lr = 0.01 }\nfomaml = {}\nreptile = {}\nimaml-gd = {}\nimaml-hf = {}"
 

@@ -12,7 +12,7 @@ from harness.core.objective import TaskObjectives
 from harness.core.trees import Params
 from harness.measure.bench import Bench
 from harness.measure.tracker import LiveStorages
-from harness.protocol import MemorySettings
+from harness.measure_settings import MemorySettings
 from harness.workloads.sinusoid import Sinusoid
 from methods import BUILT_IN
 from methods.fomaml import FOMAML

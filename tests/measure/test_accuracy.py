@@ -16,7 +16,8 @@ from harness.measure.accuracy import half_width, measure_accuracy, neighbour_acc
 from harness.measure.bench import Bench
 from harness.measure.doubts import doubts
 from harness.measure.tracker import VirtualOutOfMemory
-from harness.protocol import AccuracySettings, Reading, Samples
+from harness.measure_settings import AccuracySettings
+from harness.protocol import Reading, Samples
 from harness.training import Diverged, evaluate, evaluation_chunk
 from harness.workloads.base import Split, Tasks, Workload
 from harness.workloads.glyphs import Glyphs

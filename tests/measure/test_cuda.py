@@ -12,7 +12,8 @@ from harness.measure.gradient import measure_gradient
 from harness.measure.memory import measure_memory
 from harness.measure.prediction import PROFILES, cuda_profile, predicted_peak
 from harness.measure.wall import verify
-from harness.protocol import GradientSettings, MemorySettings, Reading
+from harness.measure_settings import GradientSettings, MemorySettings
+from harness.protocol import Reading
 from harness.worker import _is_out_of_memory
 from harness.workloads.glyphs import Glyphs
 from harness.workloads.linear_regression import LinearRegression

@@ -15,7 +15,8 @@ from harness.core.objective import Objective, TaskObjectives
 from harness.core.trees import Params
 from harness.measure.bench import Bench
 from harness.measure.gradient import measure_gradient
-from harness.protocol import GradientSettings, Reading, Samples
+from harness.measure_settings import GradientSettings
+from harness.protocol import Reading, Samples
 from harness.training import Diverged
 from harness.workloads.base import Workload
 from harness.workloads.glyphs import Glyphs

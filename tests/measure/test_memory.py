@@ -16,7 +16,8 @@ from harness.measure.memory import Asked, _resident_readings, measure_memory
 from harness.measure.prediction import predicted_peak
 from harness.measure.resident import ResidentPeak, Unreadable
 from harness.measure.tracker import TRACE_POINTS, LiveStorages, storage_bytes
-from harness.protocol import MemorySettings, Reading, Samples
+from harness.measure_settings import MemorySettings
+from harness.protocol import Reading, Samples
 from harness.workloads.glyphs import Glyphs
 from harness.workloads.sinusoid import Sinusoid
 from methods import BUILT_IN

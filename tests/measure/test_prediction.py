@@ -13,7 +13,7 @@ from harness.measure.bench import Bench
 from harness.measure.memory import EXACT
 from harness.measure.prediction import PROFILES, DeviceProfile, Unpredictable, predicted_peak
 from harness.measure.tracker import LiveStorages, VirtualOutOfMemory
-from harness.protocol import MemorySettings
+from harness.measure_settings import MemorySettings
 from harness.workloads.base import Workload
 from harness.workloads.glyphs import Glyphs
 from harness.workloads.sinusoid import Sinusoid

@@ -15,7 +15,7 @@ from harness.measure import time as instrument
 from harness.measure.bench import Bench
 from harness.measure.time import Contestant, PointFailed, measure_time, warm_up
 from harness.measure.tracker import VirtualOutOfMemory
-from harness.protocol import TimeSettings
+from harness.measure_settings import TimeSettings
 from harness.training import Diverged
 from harness.workloads.sinusoid import Sinusoid
 from methods.fomaml import FOMAML

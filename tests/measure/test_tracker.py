@@ -10,7 +10,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from harness.core.method import Method
 from harness.measure.bench import Bench
 from harness.measure.tracker import LiveStorages, VirtualOutOfMemory, storage_bytes
-from harness.protocol import MemorySettings
+from harness.measure_settings import MemorySettings
 from harness.workloads.sinusoid import Sinusoid
 from methods import BUILT_IN
 

@@ -1,0 +1,100 @@
+"""What a suite may say of each measure: the settings of the instruments, checked.
+
+No torch here: both the parent and its workers load it.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+Measure = Literal["memory", "time", "gradient", "accuracy"]
+Positive = Annotated[int, Field(ge=1, strict=True)]
+PositiveSteps = Annotated[list[Positive], Field(min_length=1)]
+InnerSteps = PositiveSteps | dict[str, PositiveSteps]
+"""A list for all methods, or a table of them by method name, "*" being all others."""
+
+
+class MeasureSettings(BaseModel):
+    """What all measures have in common."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    inner_steps: InnerSteps | None = None
+    """Narrows the suite's inner steps for this measure."""
+
+    meta_batch_size: Positive = 4
+    """Tasks of one meta-step."""
+
+    task_chunk: Positive | None = None
+    """Tasks that a method sees at once; None for the whole meta-batch."""
+
+    execution: Literal["vectorized", "loop"] = "vectorized"
+    """How the tasks of a chunk are evaluated: in one call of the model, or one after another."""
+
+
+class AccuracySettings(MeasureSettings):
+    """Meta-train, select on validation tasks, test on fresh ones."""
+
+    meta_steps: Positive = 1000
+    validate_every: Positive = 100
+    validation_tasks: Positive = 100
+    test_tasks: Annotated[int, Field(ge=2, strict=True)] = 600
+    test_inner_steps: Positive | None = None
+    """Inner steps at validation and test; None for those of training."""
+
+    untrained: bool = True
+    """Also test the untrained initialisation, as a floor."""
+
+
+MemoryMetric = Literal[
+    "scratch_bytes",
+    "predicted_peak_bytes",
+    "resident_peak_bytes",
+    "requested_bytes",
+    "reserved_bytes",
+    "workspace_bytes",
+    "nvml_bytes",
+]
+"""Readings of the memory measure beside `peak_bytes`, `baseline_bytes` and `tracked_peak_bytes`."""
+
+
+Profile = Literal["tensors", "cuda", "cuda-hopper"]
+"""Devices whose allocators a prediction can take into account; `tensors` adds nothing."""
+
+
+class MemorySettings(MeasureSettings):
+    """Peak of allocated bytes during one meta-step."""
+
+    metrics: list[MemoryMetric] | None = None
+    """The readings beside the peak, its baseline and the tracked peak; None for all that the device gives.
+    One that is named and cannot be given is a row `skipped`, with the reason."""
+
+
+class TimeSettings(MeasureSettings):
+    """Wall-clock of a meta-step, in blocks of interleaved rounds."""
+
+    # Theil-Sen on 9 minima: its spread was 10% on a shared 2-core machine (DESIGN, section 6).
+    rounds: Positive = 9
+    blocks: Positive = 3
+
+
+Oracle = Literal["implicit", "unrolled"]
+"""The derivative at the inner problem's solution phi*, and that of the map from theta to phi_K."""
+
+
+class GradientSettings(MeasureSettings):
+    """The meta-gradient of one meta-batch, in float64, beside what it should be."""
+
+    oracles: Annotated[
+        list[Oracle], Field(min_length=1), AfterValidator(lambda named: list(dict.fromkeys(named)))
+    ] = ["implicit", "unrolled"]
+    """What it is held against. The implicit one exists for methods with a `lam` above 0."""
+
+
+SETTINGS: dict[Measure, type[MeasureSettings]] = {
+    "memory": MemorySettings,
+    "time": TimeSettings,
+    "gradient": GradientSettings,
+    "accuracy": AccuracySettings,
+}
+"""In the order in which a run takes them: time learns from memory what does not fit."""
