@@ -20,6 +20,7 @@ from harness.store import ROW_FIELDS, WHOLE_NUMBERS, Defects, RunFolder, setting
 
 _TYPES = {name: pa.int64() if name in WHOLE_NUMBERS else pa.string() for name in ROW_FIELDS}
 _TYPES |= {"value": pa.float64(), "cell_done": pa.string()}
+ONE_THREAD = arrow_json.ReadOptions(use_threads=False)  # two were no faster on two cores
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +78,7 @@ def _parsed(data: bytes) -> pa.Table | None:
     try:
         if not data.isascii():
             data.decode()
-        table = arrow_json.read_json(pa.BufferReader(data), parse_options=options)
+        table = arrow_json.read_json(pa.BufferReader(data), ONE_THREAD, options)
         settings = {
             text: settings_text(_settings(text))
             for text in pc.unique(table["settings"]).to_pylist()
@@ -149,7 +150,7 @@ def _last_attempts(table: pa.Table, *, torn: bool) -> RowFile:
     stopped = rows.filter(pc.equal(rows["status"], "interrupted"))["cell_id"]
     columns = {name: rows[name].combine_chunks() for name in ROW_FIELDS}
     return RowFile(
-        rows=pa.table(columns).to_pandas() if rows.num_rows else frame_of_records([]),
+        rows=pa.table(columns).to_pandas(use_threads=False) if rows.num_rows else frame_of_records([]),
         cells=frozenset(last),
         interrupted=frozenset(stopped.to_pylist()),
         defects=Defects(unclosed_lines=int(after) + torn, unknown_keys=Counter(unknown)),

@@ -425,7 +425,8 @@ def _read_row(line: bytes, defects: Defects) -> Row:
     """Raises ValueError or TypeError for what is no row, and keeps account of keys."""
     record = json.loads(line)
     if isinstance(record, dict):
-        unknown = record.keys() - set(ROW_FIELDS)
-        defects.unknown_keys.update(name for name in unknown if record[name] is not None)
         defects.lacking_keys.update(set(REQUIRED_FIELDS) - record.keys())
-    return Row.from_record(record)
+    row = Row.from_record(record)
+    unknown = record.keys() - set(ROW_FIELDS)
+    defects.unknown_keys.update(name for name in unknown if record[name] is not None)
+    return row

@@ -1,8 +1,9 @@
 """A run of 100,000 rows as a suite of all measures leaves them: what `show` and `report` must be quick at.
 
-`python tests/big_run.py DIR` writes it and prints what reading it costs.
+`python tests/big_run.py DIR` writes it, and times `innerloop show` and `innerloop report` of it, in all.
 """
 
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -122,34 +123,33 @@ def timed(grid: list[tuple[str, dict[str, Any], int]], block: int, **changes: An
 
 
 def write_big_run(path: Path) -> int:
-    """How many rows it has. Written at one go: to append some ten thousand cells takes a minute of fsync."""
+    """How many rows it has. Written at one go: to append some five thousand cells is as many fsyncs."""
     folder = RunFolder.create(path)
     lines, planned = [], {}
+    rows = 0
     for cell in cells_of_a_big_run():
         first = cell[0]
         planned[first.cell_id] = {"id": first.cell_id, "measure": first.measure}
+        rows += len(cell)
         lines += [row.to_json() for row in cell]
         lines.append(dumps({"cell_done": first.cell_id, "attempt": first.attempt}, sort_keys=False))
     folder.write_manifest({"suite": "big", "run_id": path.name, "cells": list(planned.values())})
     folder.write_environment({"device_name": "Example CPU", "threads": 2, "torch": "2.12.0"})
     folder.rows_path.write_text("".join(f"{line}\n" for line in lines))
-    return len(lines) - len(planned)
+    return rows
 
 
 def main() -> None:
-    path = Path(sys.argv[1])
+    """Write it where it is not there yet, and time a command on it, or all that a command has to do."""
+    path, *command = Path(sys.argv[1]), *sys.argv[2:]
     if not RunFolder(path).is_run():
-        print(f"{write_big_run(path):,} rows in {path}")
-    started = time.perf_counter()
-    from harness.analyze.loaded import load_run
-
-    imported = time.perf_counter()
-    run = load_run(path)
-    loaded = time.perf_counter()
-    _ = run.accuracy, run.gradient, run.memory, run.time
-    done = time.perf_counter()
-    print(f"{len(run.rows):,} rows: imports {imported - started:.2f} s, reading {loaded - imported:.2f} s, "
-          f"summaries {done - loaded:.2f} s")  # fmt: skip
+        print(f"{write_big_run(path):,} rows are written to {path}.")
+    for words in [command] if command else (["show"], ["report"]):
+        started = time.perf_counter()
+        done = subprocess.run([sys.executable, "-m", "harness", *words, str(path)], capture_output=True)
+        print(
+            f"innerloop {' '.join(words)}: {time.perf_counter() - started:.2f} s, exit code {done.returncode}"
+        )
 
 
 if __name__ == "__main__":

@@ -34,7 +34,7 @@ PARENT = (
     "harness/cli/**/*.py",
     "harness/executors/*.py",
     "harness/analyze/**/*.py",
-    "harness/present/*.py",
+    "harness/present/**/*.py",
     "methods/__init__.py",
     "harness/workloads/__init__.py",
     "suites/*.py",
@@ -180,7 +180,7 @@ def test_workloads_know_no_measure_and_no_training(module: str) -> None:
     assert not {name for name in reachable(module) if name.startswith(above)}
 
 
-@pytest.mark.parametrize("module", files("harness/present/*.py", "harness/analyze/**/*.py"))
+@pytest.mark.parametrize("module", files("harness/present/**/*.py", "harness/analyze/**/*.py"))
 def test_findings_and_pictures_are_made_of_rows_alone(module: str) -> None:
     above = ("harness.run", "harness.executors", "harness.worker", "harness.measure", "harness.training")
     reached = {name for name in reachable(module) if name.startswith(above)}

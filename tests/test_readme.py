@@ -54,6 +54,25 @@ def test_the_run_commands_of_the_readme_are_sound(line: str, tmp_path: Path) -> 
     assert [p.name for p in tmp_path.iterdir()] == ["mine.py"]
 
 
+def test_the_notebook_example_of_the_readme_runs_on_the_reference_run_that_it_names(tmp_path: Path) -> None:
+    (example,) = blocks("py")
+    shows = """
+assert run.caveats == () and not run.rows.empty and run.failures.empty and len(run.flags)
+assert set(peaks.columns) == {"maml", "fomaml", "reptile", "imaml-gd", "imaml-hf"}
+assert peaks.maml.is_monotonic_increasing and peaks.maml.iloc[-1] > 2 * peaks.maml.iloc[0]
+import sys
+assert "torch" not in sys.modules
+"""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", example + shows], capture_output=True, text=True, cwd=ROOT
+    )
+    assert done.returncode == 0, done.stderr
+    first, *findings = done.stdout.splitlines()
+    assert re.fullmatch(r"LoadedRun results/reference/quick: (\d+) of \1 cells, [\d,]+ rows: .*time", first)
+    (linear,) = (line for line in findings if line.startswith("maml: +") and "MiB a step" in line)
+    assert linear.count("', '") == 4  # the ids of the five cells that it rests on
+
+
 def test_the_files_that_the_readme_points_to_exist() -> None:
     for target in re.findall(r"\]\((?!https?:)([^)]+)\)", README):
         assert (ROOT / target).exists(), target

@@ -82,6 +82,11 @@ class Change:
     paired_ratio: float = float("nan")  # where pairs give a better one than the values
 
     @property
+    def point(self) -> tuple[str, str, str, str, int]:
+        """What all its metrics have in common."""
+        return self.measure, self.workload, self.label, self.other_label, self.inner_steps
+
+    @property
     def difference(self) -> float:
         return float("nan") if self.verdict == "not called" else self.second - self.first
 
@@ -141,6 +146,11 @@ def lines_of(frame: pd.DataFrame) -> Iterator[Any]:
     """Its lines, with their values by name."""
     for record in frame.to_dict("records"):
         yield SimpleNamespace(**{str(name): value for name, value in record.items()})
+
+
+def succeeded(points: pd.DataFrame) -> pd.Series:
+    """Which of `Alignment.points` did in both runs."""
+    return (points.status_a == "ok") & (points.status_b == "ok")
 
 
 def place_of(point: Any, metric: str) -> dict[str, Any]:

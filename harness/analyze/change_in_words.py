@@ -49,9 +49,9 @@ def difference_in_words(change: Change) -> str:
         return "0"
     match change.kind:
         case "bytes" | "coarse":
-            percent = _percent(change.ratio, 1)
-            is_small = percent == "+0.0 %" or not change.first  # what is nothing has no percent
-            return f"{change.difference:+,.0f} B" if is_small else percent
+            if not change.first or _percent(change.ratio, 1) == "+0.0 %":  # what is nothing has no percent
+                return f"{change.difference:+,.0f} B"
+            return _percent(change.ratio, 1)
         case "seconds" | "ratio":
             return _percent(change.ratio, 1)
         case "score":

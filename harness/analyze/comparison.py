@@ -8,7 +8,7 @@ import pandas as pd
 
 from harness.analyze.accuracies import score_changes
 from harness.analyze.alignment import UNFINISHED, Alignment, align
-from harness.analyze.change import METRICS, Change, Overall, lines_of, place_of
+from harness.analyze.change import METRICS, Change, Overall, Verdict, lines_of, place_of, succeeded
 from harness.analyze.exact import error_changes, exact_changes
 from harness.analyze.loaded import LoadedRun
 from harness.analyze.sides import Side, sides_of
@@ -136,8 +136,7 @@ class Refusals:
         """The change, with its figures alone where the two sides are not one experiment."""
         if self.same_run and change.label == change.other_label:
             return change
-        key = (change.measure, change.workload, change.label, change.other_label, change.inner_steps)
-        why = self.measures.get(change.measure) or self.points.get(key, "")
+        why = self.measures.get(change.measure) or self.points.get(change.point, "")
         if not why and change.kind == "seconds":  # a ratio within a run crosses machines
             why = self.hardware
         counted_alike = "" in self.devices or self.devices[0] == self.devices[1]
@@ -172,39 +171,28 @@ def _protocol_changes(aligned: Alignment) -> dict[tuple[Any, ...], str]:
 def _fates(aligned: Alignment, base: Side, other: Side) -> Iterator[Change]:
     """Points that one run finished and the other did not, or not in all its rows."""
     for point in lines_of(aligned.points):
-        if point.status_a == point.status_b and point.failed_a == point.failed_b:
+        first, second = _share(point, "a"), _share(point, "b")
+        if point.status_a == point.status_b and first == second:
             continue
         place = place_of(point, _headline(point.measure))
         if UNFINISHED in (point.status_a, point.status_b):
             side = base if point.status_a == UNFINISHED else other
             yield Change(**place, verdict="not called", why=f"unfinished in {side.name}")
             continue
-        words = [_fate(point, "a"), _fate(point, "b")]
-        shares = [_share(point, "a"), _share(point, "b")]
-        verdict: Any = (
-            "fails" if shares[1] > shares[0] else "works" if shares[1] < shares[0] else "not called"
-        )
-        if "skipped" in (point.status_a, point.status_b):
+        verdict: Verdict = "fails" if second > first else "works"
+        if first == second or "skipped" in (point.status_a, point.status_b):
             verdict = "not called"
-        yield Change(
-            **place, verdict=verdict, why=f"{words[0]} in {base.letter}, {words[1]} in {other.letter}"
-        )
+        why = f"{_fate(point, 'a')} in {base.letter}, {_fate(point, 'b')} in {other.letter}"
+        yield Change(**place, verdict=verdict, why=why)
 
 
 def _uncompared(aligned: Alignment, changes: Sequence[Change]) -> Iterator[Change]:
     """Points that succeeded in both runs, and in no seed in both."""
-    compared = {(c.measure, c.workload, c.label, c.other_label, c.inner_steps) for c in changes}
-    for point in lines_of(aligned.points[(aligned.points[["status_a", "status_b"]] == "ok").all(axis=1)]):
-        change = Change(
-            **place_of(point, _headline(point.measure)), verdict="not called", why="no seed in common"
-        )
-        if (
-            change.measure,
-            change.workload,
-            change.label,
-            change.other_label,
-            change.inner_steps,
-        ) not in compared:
+    compared = {change.point for change in changes}
+    for point in lines_of(aligned.points[succeeded(aligned.points)]):
+        place = place_of(point, _headline(point.measure))
+        change = Change(**place, verdict="not called", why="no seed in common")
+        if change.point not in compared:
             yield change
 
 
@@ -230,7 +218,7 @@ def _notes(base: Side, other: Side, aligned: Alignment, changes: Sequence[Change
     for side in dict.fromkeys((base, other)):
         for caveat in side.run.caveats:
             yield f"{side.name}: {caveat}"
-        if side.run.rows.empty:
+        if side.run.rows.empty and not side.run.caveats:
             yield f"{side.name} has no rows."
     yield from unlike_sides(base, other)
     yield from aligned.settings
@@ -240,14 +228,25 @@ def _notes(base: Side, other: Side, aligned: Alignment, changes: Sequence[Change
         return
     yield from _seeds(base, other, aligned)
     yield from _flags(base, other, aligned)
-    processors = [[side.run.environment.get(name) for name in PROCESSOR] for side in (base, other)]
-    if processors[0] != processors[1] and any(c.measure == "accuracy" for c in changes):
+    processors = [{name: side.run.environment.get(name) for name in PROCESSOR} for side in (base, other)]
+    are_known = all(any(known.values()) for known in processors)
+    if are_known and processors[0] != processors[1] and any(_is_moved_score(c) for c in changes):
         yield "Accuracies at one seed repeat on one processor only: a part of their differences is its."
+    if are_known and processors[0] != processors[1] and any(_is_moved(c, "scratch_bytes") for c in changes):
+        yield "Kernels' scratch, a part of peak_bytes, depends on the processor; tracked_peak_bytes does not."
     if any(c.kind == "seconds" and "unpaired" in c.basis and c.verdict in CALLABLE for c in changes):
         yield (
             "Times of two runs are unpaired, their intervals over blocks: what lasted through a whole run, "
             "such as another program, is not in them."
         )
+
+
+def _is_moved(change: Change, metric: str) -> bool:
+    return change.metric == metric and change.is_called
+
+
+def _is_moved_score(change: Change) -> bool:
+    return change.kind in ("score", "loss") and change.verdict in CALLABLE
 
 
 def _seeds(base: Side, other: Side, aligned: Alignment) -> Iterator[str]:

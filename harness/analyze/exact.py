@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from harness.analyze.alignment import Alignment
-from harness.analyze.change import METRICS, Change, Verdict, lines_of, place_of
+from harness.analyze.change import METRICS, Change, Verdict, lines_of, place_of, succeeded
 
 AT = ["key", "inner_steps"]
 COARSE = 0.06
@@ -92,8 +92,7 @@ def _one_sided(
     """Points that succeeded in both runs, where one has no value of this metric: a reading was not asked for
     or was skipped."""
     alone = both[both["first"].isna() != both.second.isna()]
-    succeeded = aligned.points[(aligned.points[["status_a", "status_b"]] == "ok").all(axis=1)]
-    for point in lines_of(succeeded.merge(alone, on=AT)):
+    for point in lines_of(aligned.points[succeeded(aligned.points)].merge(alone, on=AT)):
         missing = letters[0] if np.isnan(point.first) else letters[1]
         yield Change(
             **place_of(point, metric),

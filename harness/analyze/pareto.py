@@ -91,13 +91,10 @@ def pareto_findings(points: pd.DataFrame) -> list[Finding]:
     """Which points of each workload are efficient, in words; from `pareto_points`."""
     found = []
     for workload, part in points.dropna(subset="is_efficient").groupby("workload"):
-        known = {axis for axes in part.known_axes for axis in axes.split(",")}
-        axes = [axis for axis in AXES if axis in known]
-        metric = "loss" if (part.metric == "loss").any() else "accuracy"
-        weighed = _listed([IN_WORDS.get(axis, metric) for axis in axes])
+        axes = _known(part)
         efficient = part[part.is_efficient]
         unsure = part[part.may_be_efficient & ~part.is_efficient]
-        sentence = f"{workload}: of {len(part)} points {_counted(len(efficient))} efficient in {weighed}: "
+        sentence = f"of {len(part)} points {_counted(len(efficient))} efficient in {weighed_axes(part)}: "
         sentence += _in_words(efficient)
         if len(unsure):
             sentence += f"; within the intervals perhaps also {_in_words(unsure)}"
@@ -116,6 +113,16 @@ def pareto_findings(points: pd.DataFrame) -> list[Finding]:
         )
         found.append(Finding(sentence=sentence, evidence=evidence))
     return found
+
+
+def weighed_axes(part: pd.DataFrame) -> str:
+    """`accuracy, peak memory and seconds a meta-step`: what is known of any of these points."""
+    metric = "loss" if (part.metric == "loss").any() else "accuracy"
+    return _listed([IN_WORDS.get(axis, metric) for axis in _known(part)])
+
+
+def _known(part: pd.DataFrame) -> list[str]:
+    return [axis for axis in AXES if part[axis].notna().any()]
 
 
 def _in_words(points: pd.DataFrame) -> str:
@@ -147,7 +154,6 @@ def dominated_points(best: np.ndarray, worst: np.ndarray) -> np.ndarray:
         others = worst[:, axes]
         no_worse = (others <= own[axes]).all(1)  # false for NaN: not known on all axes
         better = (others < own[axes]).any(1)
-        no_worse[i] = False
         dominated[i] = (no_worse & better).any()
     return dominated
 

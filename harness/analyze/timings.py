@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from harness.analyze.alignment import Alignment
-from harness.analyze.change import Change, Overall, Verdict, lines_of, place_of
+from harness.analyze.change import Change, Overall, Verdict, lines_of, place_of, succeeded
 from harness.analyze.intervals import ALPHA, Interval, holm, mean_over_seeds, t_interval
 from harness.analyze.welch import difference_of_means
 
@@ -35,8 +35,7 @@ def time_changes(aligned: Alignment, *, is_same_run: bool) -> list[Change]:
     if both.empty:
         return []
     interval = difference_of_means(*_sides(both))
-    both = both.assign(low=interval.low, high=interval.high, p=interval.p, shift=both.mean_b - both.mean_a,
-                       pairs=0)  # fmt: skip
+    both = both.assign(low=interval.low, high=interval.high, p=interval.p, shift=both.mean_b - both.mean_a)
     both["basis"] = [f"{a} and {b} blocks, unpaired" for a, b in zip(both.count_a, both.count_b, strict=True)]
     if is_same_run:
         both = _paired(sides, both)
@@ -76,7 +75,9 @@ def overall_times(aligned: Alignment) -> Iterator[Overall]:
         blocks = []
         for log in logs:
             of_block = log.groupby("cell_id").agg(["mean", "size"])
-            blocks.append(of_block["mean"][of_block["size"] == of_block["size"].max()].to_numpy(float))
+            blocks.append(of_block["mean"][of_block["size"] == count].to_numpy(float))
+        if not all(map(len, blocks)):
+            continue
         estimates = [_mean_and_error(np.array(block)) for block in blocks]
         interval = difference_of_means(*estimates)
         shift = float(estimates[1][0] - estimates[0][0])
@@ -96,7 +97,7 @@ def relative_changes(aligned: Alignment, rank: Callable[[str], Any]) -> list[Cha
 
     The reference of a workload is the first method by `rank` that both runs timed.
     """
-    timed = aligned.points[(aligned.points.measure == "time") & _succeeded(aligned.points)]
+    timed = aligned.points[(aligned.points.measure == "time") & succeeded(aligned.points)]
     order = timed.assign(rank=timed.method_a.map(rank)).sort_values(["rank", "key"], kind="stable")
     reference = order.drop_duplicates("workload").set_index("workload")
     means = [
@@ -123,10 +124,6 @@ def relative_changes(aligned: Alignment, rank: Callable[[str], Any]) -> list[Cha
         )
         for point in lines_of(timed.merge(both, on=AT))
     ]
-
-
-def _succeeded(points: pd.DataFrame) -> pd.Series:
-    return (points.status_a == "ok") & (points.status_b == "ok")
 
 
 def _relative_logs(rounds: pd.DataFrame, reference: pd.Series) -> pd.Series:

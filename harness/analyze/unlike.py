@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from harness.analyze.caveats import machine_in_words
 from harness.analyze.finding import Finding
 from harness.analyze.loaded import LoadedRun
 from harness.analyze.sides import Side, sides_of
@@ -81,15 +82,18 @@ def hardware_refusal(base: Side, other: Side) -> str:
     for side in (base, other):
         if not any(side.run.environment.get(name) for name in MACHINE):
             return f"{NO_TIME}{side.name} does not say what machine it ran on."
+    for side in (base, other):
+        if len(several := _machines_of_times(side.run)) > 1:
+            return f"{NO_TIME}{side.name} was timed on {len(several)} machines ({'; '.join(several)})."
     changed = list(_changes(base, other, HARDWARE))
     if not changed:
         return ""
-    machines = [machine_in_words(side.run) for side in (base, other)]
+    machines = [_where(side.run) for side in (base, other)]
     inside = f" ({'; '.join(changed)})" if machines[0] == machines[1] else ""
     return f"{NO_TIME}{base.name} ran on {machines[0]}, {other.name} on {machines[1]}{inside}."
 
 
-def machine_in_words(run: LoadedRun) -> str:
+def _where(run: LoadedRun) -> str:
     """`AMD EPYC (AVX2, 2 cores, 1 thread)`"""
     facts = run.environment
     name = str(facts.get("device_name") or facts.get("cpu") or "an unknown machine")
@@ -100,6 +104,19 @@ def machine_in_words(run: LoadedRun) -> str:
         if (count := facts.get(key)) is not None:
             inside.append(f"{count} {word}{'' if count == 1 else 's'}")
     return f"{name} ({', '.join(inside)})" if inside else name
+
+
+def _machines_of_times(run: LoadedRun) -> list[str]:
+    """Where its time cells were measured: a run that was resumed elsewhere has several; empty where older
+    versions did not keep it."""
+    timed = set(run.rows.cell_id[run.rows.measure == "time"])
+    measured_on: dict[str, str] = {}
+    for found in run.selfchecks:
+        if isinstance(machine := found.get("machine"), dict):
+            measured_on |= dict.fromkeys(
+                timed.intersection(found.get("cells", [])), machine_in_words(machine)
+            )
+    return sorted(set(measured_on.values()))
 
 
 def protocol_differences(base: Side, other: Side, measure: str) -> list[str]:

@@ -9,13 +9,19 @@ import typer
 from harness.errors import UsageError
 
 if TYPE_CHECKING:
+    from harness.analyze.comparison import Comparison
     from harness.analyze.loaded import LoadedRun
 
 PASSED, GATE_FAILED = 0, 4
 
 
 def compare(
-    runs: Annotated[list[str], typer.Argument(metavar="A B...", help="Run folders or names; A is the base.")],
+    runs: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="RUN", help="Two or more run folders or names: A, the base, then B and so on."
+        ),
+    ],
     fail_on: Annotated[
         list[str] | None,
         typer.Option(
@@ -40,7 +46,16 @@ def compare(
         typer.Option(metavar="DIR", help="Also write differences.csv and the overlaid curves here."),
     ] = None,
 ) -> int:
-    """Hold runs against the first: memory exactly, time and accuracy with intervals."""
+    """Hold runs against the first: memory exactly, time and accuracy with intervals.
+
+    Points are matched by workload, method, settings and inner steps; what only one run has is listed. Times
+    are called on one kind of machine only: between runs they are unpaired, with a 95% interval over blocks;
+    ratios within each run (relative_seconds) cross machines.
+
+    A gate holds over the points that both runs planned. Bytes, errors and counts fail beyond its amount, in %
+    of A or in a unit (MiB, ms). Times and accuracies (in points) fail where the estimate is beyond it and the
+    interval excludes that nothing changed. A gate with nothing to decide on has not passed: exit code 4 too.
+    """
     from harness.analyze.gates import parse_gate
     from harness.cli.runs import find_run
 
@@ -84,7 +99,7 @@ def _pair(text: str) -> tuple[str, str]:
     raise UsageError(f"--map {text}: write two methods, such as --map maml=maml@higher.")
 
 
-def _write(out: Path, runs: "Sequence[LoadedRun]", compared: list) -> list[Path]:
+def _write(out: Path, runs: "Sequence[LoadedRun]", compared: "Sequence[Comparison]") -> list[Path]:
     from harness.present.comparison import differences_frame
     from harness.present.plots import draw
     from harness.store import replace_file

@@ -46,7 +46,7 @@ def comparison_parts(comparisons: Sequence[Comparison], *, every: bool = False) 
         found = list(summary(comparison, metrics))
         yield section(f"{a} and {b}: what was found", _lines(found or ["Nothing could be compared."]), [])
         if comparison.notes:
-            yield section("Where they are unlike", _lines(comparison.notes), [])
+            yield section("What limits the comparison", _lines(comparison.notes), [])
         moved = {each.workload for each in comparison.overall if each.is_called}
         shown = [
             c
@@ -144,8 +144,9 @@ def _table(changes: Sequence[Change], comparison: Comparison) -> Table:
         merged.setdefault((_methods(change), *words), []).append(change)
     table = bare_table()
     table.add_column("method", overflow="fold", min_width=8)
+    in_bytes = changes[0].measure == "memory"
     intervals = any(c.interval_known for c in changes)
-    for name in ("steps", a, b, "change", *(["95%"] if intervals else [])):
+    for name in ("steps", a, b, "change", *(["bytes"] if in_bytes else ["95%"] if intervals else [])):
         table.add_column(name, justify="right", overflow="fold")
     table.add_column("", overflow="fold", min_width=6)
     for (methods, difference, interval, verdict, why), points in merged.items():
@@ -153,7 +154,11 @@ def _table(changes: Sequence[Change], comparison: Comparison) -> Table:
         steps = ", ".join(str(change.inner_steps) for change in points)
         values = (_values(points, name) for name in ("first", "second"))
         style = STYLES[points[0].verdict]
-        ends = [interval.removesuffix(" %").removesuffix(" points").replace(" ", NBSP)] if intervals else []
+        ends = []
+        if in_bytes:
+            ends = [_bytes(points)]
+        elif intervals:
+            ends = [interval.removesuffix(" %").removesuffix(" points").replace(" ", NBSP)]
         table.add_row(Text(methods), steps, *values, difference, *ends, Text(why or verdict, style))
     return table
 
@@ -187,6 +192,12 @@ def _methods(change: Change) -> str:
 def _values(points: Sequence[Change], name: str) -> str:
     values = sorted(getattr(change, name) for change in points)
     return span(*(value_in_words(points[0].kind, value) for value in (values[0], values[-1])))
+
+
+def _bytes(points: Sequence[Change]) -> str:
+    """The exact difference; of several points the least to the largest."""
+    known = sorted(change.difference for change in points if pd.notna(change.difference))
+    return span(*(f"{value:+,.0f}" if value else "0" for value in (known[0], known[-1]))) if known else ""
 
 
 def _counts(judged: Judged) -> str:

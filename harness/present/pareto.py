@@ -17,7 +17,7 @@ from harness.present.captions import Caption, heading_names
 from harness.present.keys import key_of, run_keys
 from harness.present.lettering import width_of
 from harness.present.palette import GREY, INK, LINE_STYLES, Look, label_order
-from harness.present.scales import BY_DATA, LOG_FROM, Logs, name_values, plain
+from harness.present.scales import BY_DATA, LOG_FROM, Logs, locate_across, name_values, plain
 from harness.present.sheet import EDGE, Foot, Heading, panels
 from harness.present.style import SCREEN, Style
 from harness.present.words import listed, workload_in_words
@@ -185,8 +185,9 @@ def _set_axes(ax: Axes, part: pd.DataFrame, cost: str, style: Style, logs: Logs)
             low = max(low, values.min() / 2)
             decades = np.log10(high / low)
             (ax.set_xscale if name == "cost" else ax.set_yscale)("log")
-            axis.set_major_locator(LogLocator(subs=(1, 2, 5) if decades < 2.5 else (1,)))
             axis.set_minor_formatter(NullFormatter())
+            if name == "quality":
+                axis.set_major_locator(LogLocator(subs=(1, 2, 5) if decades < 2.5 else (1,)))
             pad = (high / low) ** 0.09 if high > low else 1.5
             ends = (low / pad, high * pad)
         else:
@@ -195,6 +196,7 @@ def _set_axes(ax: Axes, part: pd.DataFrame, cost: str, style: Style, logs: Logs)
         axis.set_minor_locator(NullLocator())
         axis.set_major_formatter(FuncFormatter(plain))
         (ax.set_xlim if name == "cost" else ax.set_ylim)(*ends)
+    ax.xaxis.set_major_locator(locate_across(ax, style))
     ax.set_xlabel(AXES[cost].name)
     name_values(ax, AXES[str(part.quality.iloc[0])].name, style)
     ax.grid(color="#E6E6E6", linewidth=0.6)

@@ -11,14 +11,16 @@ from rich.text import Text
 
 from harness.analyze.crossings import Crossing, telling
 from harness.analyze.differences import accuracy_differences
-from harness.analyze.growth import MIB
+from harness.analyze.growth import MIB, Scaling
 from harness.analyze.loaded import LoadedRun, load_run
 from harness.analyze.pairs import paired_ratios
+from harness.analyze.pareto import pareto_points
 from harness.analyze.readings import memory_readings
 from harness.analyze.scaling import scaling_fits
 from harness.present.caveats import failure_table, flag_table
 from harness.present.cost import cost_sections
 from harness.present.differences import difference_sections
+from harness.present.efficient import efficient_sections
 from harness.present.gradient import gradient_sections
 from harness.present.grid import PARTLY, bare_table, grid, section
 from harness.present.palette import NEWTON_METHODS, label_order, method_order
@@ -43,10 +45,11 @@ def show_run(run: LoadedRun | Path | str) -> list[RenderableType]:
     shown += gradient_sections(run)
     readings = memory_readings(frame)
     crossed = telling(run.crossings(), label_order)
+    fits = scaling_fits(memory)
     for workload, part in memory.groupby("workload"):
         table = grid(part, "peak_bytes", _mebibytes)
         notes = [
-            *_scaling(part),
+            *_scaling(fits, workload),
             *_crossings(crossed, workload, "memory"),
             *_about_points(part, "peak_bytes"),
         ]
@@ -54,8 +57,9 @@ def show_run(run: LoadedRun | Path | str) -> list[RenderableType]:
         shown += readings_sections(readings[readings.workload == workload])
     ratios = paired_ratios(frame, method_order)
     cost = cost_sections(run.costs())
+    fits = scaling_fits(time, frame)
     for workload, part in time.groupby("workload"):
-        notes = [*_about_time(part), *_scaling(part, frame), *_about_points(part, "median")]
+        notes = [*_about_time(part), *_scaling(fits, workload), *_about_points(part, "median")]
         table = grid(part, "median", _milliseconds)
         shown.append(section(f"Time of a meta-step, ms: {workload}", table, notes))
         paired = ratios[ratios.workload == workload]
@@ -64,6 +68,7 @@ def show_run(run: LoadedRun | Path | str) -> list[RenderableType]:
             notes = [*_about_ratios(paired), *_crossings(crossed, workload, "time")]
             shown.append(section(title, grid(paired, "ratio", _ratio), notes))
         shown += cost.get(str(workload), [])
+    shown += efficient_sections(pareto_points(run))
     if not run.failures.empty:
         shown.append(section("Failed and skipped", failure_table(run.failures), []))
     if (frame.metric == "flag").any():
@@ -180,9 +185,9 @@ def _about_time(part: pd.DataFrame) -> list[str]:
     return [f"Median of {counted}, ± half of its bootstrap 95% interval: within this run, not between runs."]
 
 
-def _scaling(part: pd.DataFrame, frame: pd.DataFrame | None = None) -> list[str]:
-    fits = sorted(scaling_fits(part, frame), key=lambda fit: label_order(fit.method, fit.method_label))
-    return [fit.sentence for fit in fits if fit.slope is None or fit.slope.is_known]
+def _scaling(fits: list[Scaling], workload: Any) -> list[str]:
+    known = [f for f in fits if f.workload == workload and (f.slope is None or f.slope.is_known)]
+    return [f.sentence for f in sorted(known, key=lambda f: label_order(f.method, f.method_label))]
 
 
 def _crossings(crossed: list[Crossing], workload: object, measure: str) -> list[str]:

@@ -106,6 +106,12 @@ def test_a_norm_that_stays_does_not_vanish_and_one_that_falls_exponentially_does
     assert line(VANISH, norms({s: 0.9**s for s in STEPS})).verdict == "not reproduced"
 
 
+def test_a_norm_on_its_way_to_some_value_has_not_vanished_yet() -> None:
+    found = line(VANISH, norms({s: 1 + 100 * 0.5**s for s in (1, 2, 4, 8, 16)}))
+    assert found.verdict == "not measured"
+    assert "may end above zero" in found.sentence
+
+
 def test_a_norm_that_falls_to_the_exact_ones_does_not_vanish() -> None:
     """From ten times it, as before the inner loop has converged."""
     falling = {1: 10.0, 4: 8.0, 16: 1.0}
@@ -165,6 +171,13 @@ def test_memory_that_stays_sets_no_limit_and_one_that_grows_or_ends_does() -> No
 
 def test_a_budget_below_the_first_step_is_no_limit_of_steps() -> None:
     assert line(LIMITS, memory(dict.fromkeys(STEPS))).verdict == "not measured"
+
+
+def test_one_step_up_is_no_growth_yet() -> None:
+    """Where the peak lies elsewhere in the shortest loop, three points do not show that the rest is flat."""
+    up = {1: 78.6, 8: 79.5, 16: 79.5}
+    assert line(LIMITS, memory(up)).verdict == "not measured"
+    assert line(LIMITS, memory(up | {4: 79.5, 2: 79.5})).verdict == "reproduced"
 
 
 def test_one_variant_that_grows_is_enough() -> None:
@@ -262,6 +275,35 @@ def test_work_is_counted_to_the_smallest_error_that_both_reach(products: int, ve
     found = line(COST, cells)
     assert found.verdict == verdict
     assert "to an error of 1e-8" in found.sentence
+
+
+def test_the_cheapest_variant_counts_at_the_smallest_error() -> None:
+    """Two CG steps are cheaper and never come near; 300 products are a waste."""
+    rate, steps = 1.5 / inner_kappa(10.0), (*STEPS, 128, 256, 512)
+    wasteful = {"settings": {"cg_steps": 300, "inner_lr": 0.5, "lam": LAM}} | AT_10
+    cells = [
+        cell
+        for k in steps
+        for cell in (
+            maml_point(rate, k, **AT_10),
+            imaml_point(rate, 2, k, **AT_10),
+            imaml_point(rate, 20, k, **AT_10),
+            [
+                Row(**vars(r) | {"value": 300.0}) if r.metric == "hessian_products" else r
+                for r in imaml_point(rate, 20, k, **wasteful)
+            ],
+        )
+    ]
+    found = line(COST, cells)
+    assert found.verdict == "reproduced"
+    assert "to an error of 1e-8 imaml-gd[cg_steps=20] takes " in found.sentence
+
+
+def test_points_that_are_all_below_an_error_only_bound_its_work() -> None:
+    cells = [
+        cell for k in (256, 512) for cell in (maml_point(0.5, k, **AT_10), imaml_point(0.5, 20, k, **AT_10))
+    ]
+    assert line(COST, cells).verdict == "not measured"
 
 
 def test_work_on_different_problems_is_not_compared() -> None:

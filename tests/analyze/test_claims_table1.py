@@ -175,3 +175,8 @@ def test_two_points_have_no_order() -> None:
         for s, peak in ((1, 50.0), (8, 50.0 * growth))
     ]
     assert line(MEMORY, cells).verdict == "not measured"
+
+
+def test_without_the_solvers_residual_its_floor_is_not_known() -> None:
+    cells = [[r for r in cell if r.metric != "solver_residual"] for cell in meta_gradient_run()]
+    assert {each.verdict for each in lines(IMPLICIT, loaded(cells))} == {"not measured"}

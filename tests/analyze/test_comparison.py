@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import rows
+from rows import GLYPHS, METHODS, MIB
 
 from harness.analyze.change import HEADLINE_METRICS, Change
 from harness.analyze.change_in_words import sentence, summary
@@ -19,8 +21,6 @@ from harness.analyze.welch import difference_of_means
 from harness.errors import UsageError
 from harness.frame import frame_of
 from harness.store import Row, RunFolder
-from tests import rows
-from tests.rows import GLYPHS, METHODS, MIB
 
 MACHINE = {"cpu": "Example CPU", "cpu_capability": "AVX2", "cores": 2, "device": "cpu", "threads": 1}
 NUMBERS = count()
@@ -172,6 +172,24 @@ class TestTime:
         covered = np.mean([c.low <= 1.2 <= c.high for c in times])
         assert 0.93 <= covered <= 0.99
 
+    def test_all_points_together_hold_what_was_planted(self) -> None:
+        """The blocks are the units: 15 points that share them are not 15 times as sure."""
+        covered, alone = 0, []
+        for run in range(8):
+            first = [rows.time_cell(b, GRID, run=2 * run + 1, block_noise=0.05) for b in range(3)]
+            second = [
+                rows.time_cell(b, GRID, run=2 * run + 2, block_noise=0.05, slower=1.2) for b in range(3)
+            ]
+            found = compared(in_memory(first), in_memory(second))
+            (overall,) = found.overall
+            assert overall.blocks == (3, 3)
+            covered += overall.low <= 1.2 <= overall.high
+            alone.append(np.median([c.high - c.low for c in changes_of(found, "step_seconds")]))
+            assert (
+                overall.high - overall.low > alone[-1] / 2
+            )  # a standard error over points would be a quarter
+        assert covered >= 6  # of 8 at 95%, fewer have a probability of 0.6%
+
     def test_methods_of_one_run_are_paired_in_its_rounds(self, tmp_path: Path) -> None:
         run = written(tmp_path / "run", cells_of(1, noise=0.3))
         found = compared(run, run, pairs=[("fomaml", "maml")])
@@ -236,6 +254,16 @@ class TestTime:
         other.environment.clear()
         assert "B (b) does not say what machine it ran on" in said(compared(base, other))
         assert {c.verdict for c in changes_of(compared(base, other), "step_seconds")} == {"not called"}
+
+    def test_a_run_that_was_timed_on_two_machines_is_refused(self, tmp_path: Path) -> None:
+        base, other = (written(tmp_path / name, cells_of(1)) for name in "ab")
+        other.selfchecks.extend(
+            {"machine": {"cpu": cpu, "cores": 2}, "cells": [cell]}
+            for cpu, cell in (("Example CPU", "time-0"), ("Other CPU", "time-1"))
+        )
+        found = compared(base, other)
+        assert "B (b) was timed on 2 machines (Example CPU, 2 cores; Other CPU, 2 cores)" in said(found)
+        assert {c.verdict for c in changes_of(found, "step_seconds")} == {"not called"}
 
     def test_another_torch_is_reported_and_not_refused(self, tmp_path: Path) -> None:
         base = written(tmp_path / "base", cells_of(1))
@@ -391,6 +419,15 @@ class TestPoints:
         (back,) = (c for c in compared(small, whole).changes if c.is_fate)
         assert back.verdict == "works"
         assert compared(small, small).finds_nothing
+
+    def test_what_failed_in_both_is_no_finding_however_often_it_was_tried(self) -> None:
+        def run(blocks: int) -> LoadedRun:
+            failed = {"measure": "time", "metric": "step_seconds", "value": None, "status": "oom"}
+            return in_memory(
+                [rows.memory_cell("maml", 4)] + [[rows.row(cell_id=f"{b}", **failed)] for b in range(blocks)]
+            )
+
+        assert compared(run(1), run(3)).finds_nothing
 
     def test_a_seed_that_diverged_is_named_beside_the_others(self) -> None:
         sound = [rows.accuracy_cell("maml", 4, seed) for seed in range(4)]

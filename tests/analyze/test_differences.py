@@ -116,15 +116,29 @@ def test_what_both_share_in_a_seed_takes_nothing_away_from_a_difference() -> Non
     assert stats.ttest_ind(0.8 + hard, 0.77 + hard).pvalue > 0.5
 
 
+def needed(differences: list[float], alpha: float) -> int:
+    """The least number of seeds at which a paired t test has a power of 0.8, by scipy's noncentral t."""
+    effect = abs(np.mean(differences)) / np.std(differences, ddof=1)
+    for n in range(3, 1001):
+        if stats.nct.sf(stats.t.ppf(1 - alpha / 2, n - 1), n - 1, effect * np.sqrt(n)) >= 0.8:
+            return n
+    raise AssertionError("more than 1,000")
+
+
+def test_seeds_needed_allow_for_the_family() -> None:
+    """At 5% over three: then it is called whatever the two others turn out to be."""
+    scores = {"fomaml": [0.80, 0.83, 0.79], "maml": [0.79, 0.80, 0.80], "reptile": [0.82, 0.80, 0.81]}
+    found = differences(*(cell(m, seed, x) for m, xs in scores.items() for seed, x in enumerate(xs)))
+    assert [d.seeds_needed for d in found] == [
+        needed(list(np.subtract(scores[d.first], scores[d.second])), 0.05 / 3) for d in found
+    ]
+
+
 def test_a_difference_too_weak_to_call_says_how_many_seeds_would_do() -> None:
     found = two([0.80, 0.83, 0.79], [0.79, 0.80, 0.80])
-    spread = np.std([0.01, 0.03, -0.01], ddof=1)
     assert found.verdict == WEAK
     assert found.better is None
-    power = [
-        1 - stats.nct.cdf(stats.t.ppf(0.975, n - 1), n - 1, 0.01 / spread * np.sqrt(n)) for n in range(3, 100)
-    ]
-    assert found.seeds_needed == 3 + next(i for i, value in enumerate(power) if value >= 0.8)
+    assert found.seeds_needed == needed([0.01, 0.03, -0.01], 0.05)
     assert (
         f"too weak to call (p = {found.p:.2g} by Holm among 1): some {found.seeds_needed} seeds would do"
         in (found.sentence)
@@ -244,6 +258,36 @@ def test_methods_are_compared_at_equal_steps_and_where_validation_not_test_is_be
     assert (chosen.inner_steps, chosen.leader) == (None, "maml")
     assert chosen.difference == pytest.approx(0.6 + 0.001 - 0.7 - 0.008)
     assert "(at 1 and 8 inner steps, as validation chose)" in chosen.sentence
+
+
+def test_of_losses_validation_chooses_the_least() -> None:
+    cells = []
+    for method, validated in (("maml", {4: 0.6, 8: 0.2}), ("fomaml", {4: 0.5, 8: 0.9})):
+        for steps, validation in validated.items():
+            for seed in range(3):
+                told = {"steps": steps, "validation": validation, "metric": "loss"}
+                cells.append(cell(method, seed, 0.3 + 0.01 * seed, **told))
+    (chosen,) = [d for d in differences(*cells) if d.chosen]
+    assert (chosen.first_steps, chosen.second_steps, chosen.leader) == (4, 8, "maml")
+
+
+@pytest.mark.parametrize(("metric", "best", "worst"), [("accuracy", 0.6, 0.1), ("loss", 0.4, 0.9)])
+def test_what_counts_of_a_training_is_its_best_validation_score(
+    metric: str, best: float, worst: float
+) -> None:
+    """It may get worse after; what is tested is the best."""
+    cells = []
+    for method, steps, validated in (
+        ("maml", 4, (best, worst)),
+        ("maml", 8, (0.5, 0.5)),
+        ("fomaml", 4, (0.5,)),
+    ):
+        for seed in range(3):
+            own = cell(method, seed, 0.3 + 0.01 * seed, steps=steps, validation=validated[0], metric=metric)
+            own += [row(**vars(own[-1]) | {"value": later, "repeat": 40}) for later in validated[1:]]
+            cells.append(own)
+    (chosen,) = [d for d in differences(*cells) if d.chosen]
+    assert (chosen.second_steps, chosen.leader) == (4, "maml")
 
 
 def test_validation_does_not_choose_a_point_that_lost_seeds() -> None:

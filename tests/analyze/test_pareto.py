@@ -144,7 +144,7 @@ def test_the_efficient_points_are_put_in_words_with_their_rows(tmp_path: Path) -
     run = load_run(write_run(tmp_path / "run", cells))
     (finding,) = pareto_findings(pareto_points(run))
     assert finding.sentence == (
-        f"{GLYPHS}: of 4 points 2 are efficient in accuracy, peak memory and seconds a meta-step: maml at 4 "
+        "of 4 points 2 are efficient in accuracy, peak memory and seconds a meta-step: maml at 4 "
         "and 8 inner steps; within the intervals perhaps also fomaml at 4 inner steps"
     )
     assert set(finding.cells(run.rows)) == {cell[0].cell_id for cell in cells}

@@ -66,8 +66,7 @@ def shown(chromium: Any, report: Path) -> Iterator[Open]:
         context.close()
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [PHONE, DESK])
+@pytest.mark.parametrize(("width", "scheme"), [(PHONE, "light"), (DESK, "dark")])
 def test_an_automated_check_of_accessibility_finds_nothing(shown: Open, width: int, scheme: str) -> None:
     from axe_playwright_python.sync_playwright import Axe
 

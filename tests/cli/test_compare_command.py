@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import rows
+from rows import METHODS
 
 from harness.cli.app import call
 from harness.store import Row
-from tests import rows
-from tests.rows import METHODS
 
 GATES = ["--fail-on", "peak_bytes>5%", "--fail-on", "step_seconds>15%"]
 GRID = [(method, steps) for method in METHODS for steps in (1, 4, 16)]
@@ -49,7 +49,8 @@ def test_planted_regressions_are_found_and_both_gates_fail(
     assert "over 15 points together B takes 1.2" in printed
     assert "Gate peak_bytes>5%, B against A: failed (15 failed)" in printed
     assert "Gate step_seconds>15%, B against A: failed" in printed
-    assert "failed: maml at 4: 157.4 MiB, then 165.4 MiB (+5.1 %)" in printed
+    assert "failed: maml at 1, 4, 16; fomaml at 1, 4, 16; reptile at 1, 4, 16; imaml-gd" in printed
+    assert "imaml-hf at 1, 4, 16: +5.1 % Gate" in printed
 
 
 def test_without_a_gate_a_difference_is_no_failure(base: str, worse: str) -> None:

@@ -1,5 +1,6 @@
 """The report as a file: whole without anything else, its words safe, its sentences traceable to rows."""
 
+import colorsys
 import re
 import shlex
 from collections import Counter
@@ -14,6 +15,7 @@ from rows import (
     GLYPHS,
     METHODS,
     accuracy_cell,
+    gradient_cell,
     memory_cell,
     meta_gradient_run,
     regression,
@@ -196,10 +198,10 @@ def test_several_runs_stand_side_by_side(tmp_path: Path, run: Path) -> None:
     cells = [memory_cell(method, steps) for method in METHODS for steps in (1, 2, 4)]
     second = write_run(tmp_path / "second", cells, command="innerloop run other", content={})
     page = page_of(run, second)
-    assert "2 runs side by side: first and second, " in page.text
+    assert "2 runs side by side: A (first) and B (second), " in page.text
     assert "innerloop run other" in page.in_code
     assert f"innerloop plot {run} {second} --metric memory" in page.in_code
-    assert "maml (second): 78.3 at 1 to 157 at 4" in page.text
+    assert "maml in B (second): 78.3 at 1 to 157 at 4" in page.text
 
 
 def test_runs_in_folders_of_one_name_are_told_apart(tmp_path: Path) -> None:
@@ -292,6 +294,27 @@ def test_shades_of_a_method_keep_their_order_on_either_paper(scheme: str) -> Non
     lightness = [lightness_of(getattr(ink_of(shade), scheme)) for shade in shades]
     assert lightness == sorted(lightness, reverse=True)
     assert len(set(lightness)) == len(lightness)
+
+
+def test_a_dark_shade_keeps_its_hue_on_dark_paper() -> None:
+    shades = [look.colour for look in looks([("imaml-gd", f"imaml-gd[cg={i}]") for i in range(4)]).values()]
+    for shade in shades:
+        before, after = (colorsys.rgb_to_hls(*parts_of(c)) for c in (shade, ink_of(shade).dark))
+        assert after[0] == pytest.approx(before[0], abs=0.05)
+        assert after[2] > 0.4  # saturation: none of them is nearly grey
+
+
+def parts_of(colour: str) -> tuple[float, float, float]:
+    red, green, blue = (int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5))
+    return red, green, blue
+
+
+def test_an_error_of_nothing_is_told_as_0_though_it_is_drawn_above(tmp_path: Path) -> None:
+    values = {"rel_error_unrolled": 0.0, "gradient_evaluations": 2.0, "hessian_products": 1.0}
+    cells = [gradient_cell("maml", steps, values=values, settings={"lam": 0.0}) for steps in (1, 2, 4)]
+    page = page_of(write_run(tmp_path / "run", cells))
+    assert "maml: 0 at 1 to 0 at 4" in page.text
+    assert "1.000e-17" not in page.text
 
 
 def test_contrast_is_that_of_the_guidelines() -> None:

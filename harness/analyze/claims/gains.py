@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator
 
+import numpy as np
+
 from harness.analyze.claims.claim import NOT_MEASURED, NOT_REPRODUCED, REPRODUCED, Outcome, Stated
 from harness.analyze.claims.roles import IMAML, MAML, listed
 from harness.analyze.difference import Difference
@@ -44,11 +46,11 @@ def _gains(workload: str, differences: list[Difference]) -> Outcome:
 
 
 def _in_words(difference: Difference) -> str:
-    p = "p < 0.0001" if difference.p_holm < 1e-4 else f"p = {difference.p_holm:.2g}"
-    p += f" by Holm among {difference.family}"
+    value = "p < 0.0001" if difference.p_holm < 1e-4 else f"p = {difference.p_holm:.2g}"
+    p = f", {value} by Holm among {difference.family}" if np.isfinite(difference.p_holm) else ""
     return (
         f"{difference.first} {difference.difference_in_words} against {difference.second} "
-        f"({difference.interval_in_words}, {p}; at {difference.first_steps} and {difference.second_steps} "
+        f"({difference.interval_in_words}{p}; at {difference.first_steps} and {difference.second_steps} "
         "inner steps, as validation chose)"
     )
 

@@ -119,7 +119,7 @@ def implicit_error_is_delta(run: LoadedRun) -> Iterator[Outcome]:
 
 def _power_of_delta(curve: pd.DataFrame) -> tuple[float, float] | None:
     """The exponent, and the decades of the inner residual that it was fitted over; None of too few."""
-    floor = np.maximum(10 * curve.solver_residual.fillna(0), 1e-12)
+    floor = (10 * curve.solver_residual).clip(lower=1e-12)
     errors = curve.rel_error_implicit
     near = (errors > floor) & (errors < 1) & (curve.inner_residual > 0) & (curve.diverged == 0)
     above = curve[near]

@@ -53,6 +53,7 @@ class Statement:
 class Statements:
     kind: ClassVar[str] = "statements"
     items: tuple[Statement, ...]
+    is_compact: bool = False  # many of one kind, rather than what is told first
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -47,13 +47,13 @@ def drawings(runs: dict[str, LoadedRun]) -> Iterator[Drawing]:
     for workload in dict.fromkeys(each for run in runs.values() for each in run.rows.workload.unique()):
         wanted = Wanted(pictures=SHOWN, workloads=(str(workload),))
         for drawn in draw_pictures(list(runs.values()), PAGE, wanted):
-            caption = drawn.captions[0]
+            contexts = dict.fromkeys(caption.context for caption in drawn.captions)
             yield Drawing(
                 name=drawn.name,
                 measure=measure_of(drawn.name),
                 workload=str(workload),
                 title=drawn.title,
-                context="; ".join((caption.context, *drawn.notes)),
+                context="; ".join((*contexts, *drawn.notes)),
                 figure=drawn.figure,
                 points=drawn.points,
                 evidence=tuple((str(run), drawn.evidence) for run in drawn.points.run.unique()),

@@ -2,16 +2,16 @@
 
 import re
 import shlex
-from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pandas as pd
 
 from harness.analyze.growth import MIB
 from harness.analyze.loaded import LoadedRun
-from harness.present.curves import Curves, curves_of
+from harness.present.curves import NOTHING, Curves, curves_of
 from harness.present.grid import PARTLY
 from harness.present.palette import label_order
+from harness.present.pareto import AXES
 from harness.present.pictures import PICTURES, TRACE
 from harness.present.report.blocks import Cell, Figure, Table
 from harness.present.report.cells import NONE, count, in_digits, number, numeric_columns, text
@@ -48,17 +48,20 @@ def figure_block(
         sources=tuple(
             source for run, evidence in drawing.evidence for source in tracer.sources(run, evidence)
         ),
-        commands=commands(drawing, [runs[run] for run in dict.fromkeys(run for run, _ in drawing.evidence)]),
+        commands=commands(
+            drawing, {run: runs[run] for run in dict.fromkeys(run for run, _ in drawing.evidence)}
+        ),
     )
     return block, inks
 
 
-def commands(drawing: Drawing, runs: Sequence[LoadedRun]) -> tuple[tuple[str, str], ...]:
+def commands(drawing: Drawing, named: dict[str, LoadedRun]) -> tuple[tuple[str, str], ...]:
     """What repeats the rows, a run each, and what repeats the picture."""
     found = []
-    for run in runs:
-        what = f"rows of {run.name}" if len(runs) > 1 else "rows"
+    for name, run in named.items():
+        what = f"rows of {name}" if len(named) > 1 else "rows"
         found.append((what, run.command or "unknown: the run's manifest does not say"))
+    runs = named.values()
     folders = " ".join(shlex.quote(str(run.path)) for run in runs)
     workloads = {workload for run in runs for workload in _of_measure(run, drawing).workload.unique()}
     only = f" --workload {shlex.quote(drawing.workload)}" if len(workloads) > 1 else ""
@@ -80,7 +83,7 @@ def describe(curves: Curves) -> str:
 
 
 def _line_in_words(run: str, label: str, line: pd.DataFrame, curves: Curves) -> str:
-    whose = f"{label} ({run})" if len(curves.runs) > 1 else label
+    whose = f"{label} in {run}" if len(curves.runs) > 1 else label
     known = line[line.value.notna()]
     parts = []
     if len(known):
@@ -94,7 +97,13 @@ def _line_in_words(run: str, label: str, line: pd.DataFrame, curves: Curves) -> 
 def _curves(drawing: Drawing) -> Curves | None:
     if drawing.name not in PICTURES:
         return None
-    return next(iter(curves_of(drawing.name, drawing.points)), None)
+    curves = next(iter(curves_of(drawing.name, drawing.points)), None)
+    if (
+        curves is not None and curves.is_error
+    ):  # drawn above 0, for want of one on the axis; told as what it is
+        drawn = curves.points[["value", "low", "high"]]
+        curves.points[["value", "low", "high"]] = drawn.mask(drawn <= NOTHING, 0.0)
+    return curves
 
 
 def _table(drawing: Drawing, curves: Curves | None, *, several: bool) -> Table:
@@ -102,7 +111,7 @@ def _table(drawing: Drawing, curves: Curves | None, *, several: bool) -> Table:
     if drawing.name == TRACE:
         columns, lines = _peaks(drawing.points, several)
     elif curves is None:
-        columns, lines = _frame(drawing.points)
+        columns, lines = _weighed(drawing.points, several)
     elif curves.by_steps and curves.points.inner_steps.nunique() <= STEPS_ACROSS:
         columns, lines, notes = _grid(curves, drawing, several)
     else:
@@ -218,18 +227,29 @@ def _peaks(traces: pd.DataFrame, several: bool) -> tuple[tuple[str, ...], list[t
     return (*places, "inner steps", "highest (MiB)", "phase", "after this share of the operators"), lines
 
 
-def _frame(frame: pd.DataFrame) -> tuple[tuple[str, ...], list[tuple[Cell, ...]]]:
-    """A frame as it is."""
-    lines = [tuple(_any(value) for value in line) for line in frame.itertuples(index=False, name=None)]
-    return tuple(str(column).replace("_", " ") for column in frame.columns), lines
+def _weighed(points: pd.DataFrame, several: bool) -> tuple[tuple[str, ...], list[tuple[Cell, ...]]]:
+    """A line a point and cost: what it gives, what it takes, and whether another point beats it."""
+    records = [{str(name): value for name, value in point.items()} for point in points.to_dict("records")]
+    records.sort(
+        key=lambda p: (p["cost"], not p["is_efficient"], label_order(p["method"], p["method_label"]))
+    )
+    lines = []
+    for point in records:
+        gives, takes = (_on_axis(point, side) for side in ("quality", "cost"))
+        beaten = "no" if point["is_efficient"] else "perhaps" if point["may_be_efficient"] else "yes"
+        run = [text(point["run"])] if several else []
+        steps = count(point["inner_steps"])
+        lines.append((Cell(point["method_label"]), *run, steps, *gives, *takes, Cell(beaten)))
+    places = ("method", *(["run"] if several else []), "inner steps")
+    return (*places, "gives", "quality", "takes", "cost", "beaten"), lines
 
 
-def _any(value: Any) -> Cell:
-    if isinstance(value, bool) or not isinstance(value, int | float) or pd.isna(value):
-        return text(
-            "" if not isinstance(value, bool) and pd.api.types.is_scalar(value) and pd.isna(value) else value
-        )
-    return count(value) if float(value).is_integer() else number(value)
+def _on_axis(point: dict[str, Any], side: str) -> tuple[Cell, Cell]:
+    """The name of the axis, and the value in its unit."""
+    axis = AXES[point[side]]
+    value, low, high = (axis.unit * point[f"{side}_{end}"] for end in ("value", "low", "high"))
+    ends = f"{in_digits(low, 3)} to {in_digits(high, 3)}" if low < high else ""
+    return Cell(axis.name), Cell(in_digits(value), float(value), ends)
 
 
 def _free_id(wanted: str, taken: set[str]) -> str:
@@ -240,11 +260,3 @@ def _free_id(wanted: str, taken: set[str]) -> str:
         name = f"{plain}-{number}"
     taken.add(name)
     return name
-
-
-def order_of(drawings: Sequence[Drawing]) -> Iterator[tuple[str, list[Drawing]]]:
-    """The measures in the order of a report, each with its pictures."""
-    for measure in ("accuracy", "memory", "time", "gradient", "pareto"):
-        part = [drawing for drawing in drawings if drawing.measure == measure]
-        if part:
-            yield measure, part

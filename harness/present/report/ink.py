@@ -8,7 +8,7 @@ paper, shades of one colour keep their order, and a colour that can be read as i
 import re
 from dataclasses import dataclass
 
-from harness.present.palette import with_lightness
+from harness.present.palette import from_linear, to_linear, with_lightness
 
 PAPER = {"light": "#FFFFFF", "dark": "#15181B"}
 INK = {"light": "#1D2125", "dark": "#E4E6E8"}
@@ -67,8 +67,7 @@ def lightness_of(colour: str) -> float:
 
 def luminance(colour: str) -> float:
     """Relative, 0 to 1 (WCAG 2.2)."""
-    parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
-    linear = [p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
+    linear = [to_linear(int(colour[i : i + 2], 16) / 255) for i in (1, 3, 5)]
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
 
@@ -103,4 +102,13 @@ def _on_dark(colour: str, lightness: float, letters: bool) -> str:
     if lightness >= LIGHT_ENOUGH:
         return colour
     darkest = DARKEST[letters]
-    return with_lightness(colour, darkest + lightness / LIGHT_ENOUGH * (LIGHT_ENOUGH - darkest))
+    return _brightened(colour, darkest + lightness / LIGHT_ENOUGH * (LIGHT_ENOUGH - darkest))
+
+
+def _brightened(colour: str, lightness: float) -> str:
+    """The colour lit more strongly, and mixed with white only where that does not reach the lightness: a dark
+    shade stays a shade of its colour, where white alone would make it grey."""
+    wanted = ((lightness + 16) / 116) ** 3
+    parts = [to_linear(int(colour[i : i + 2], 16) / 255) for i in (1, 3, 5)]
+    lit = [part * min(wanted / luminance(colour), 1 / max(parts)) for part in parts]
+    return with_lightness("#" + "".join(f"{round(255 * from_linear(part)):02X}" for part in lit), lightness)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from markupsafe import Markup
 
+from harness.analyze.crossings import Crossing
 from harness.analyze.difference import Difference
 from harness.analyze.loaded import LoadedRun
 from harness.present.plots import names_of
@@ -14,6 +15,7 @@ from harness.present.report.drawings import Drawing, drawings
 from harness.present.report.figures import figure_block
 from harness.present.report.findings import findings_of_pictures
 from harness.present.report.ink import Ink, style_sheet
+from harness.present.report.laws import scaling_section
 from harness.present.report.machines import (
     environment_table,
     selfcheck_sentences,
@@ -21,6 +23,12 @@ from harness.present.report.machines import (
     unlike_sentences,
 )
 from harness.present.report.paper import claims_section
+from harness.present.report.prices import (
+    cost_section,
+    crossing_statements,
+    crossings_of,
+    crossings_section,
+)
 from harness.present.report.protocol import methods_table, protocol_table
 from harness.present.report.sources import Tracer
 from harness.present.report.trouble import caveats_of, failure_table, flag_table
@@ -41,12 +49,13 @@ def build_page(loaded: Sequence[LoadedRun]) -> Page:
     runs = dict(zip(names_of(loaded), loaded, strict=True))
     tracer = Tracer(runs)
     drawn = list(drawings(runs))
-    inks: set[Ink] = set()
+    figures = _Figures(runs, drawn, tracer)
     differences = differences_of(runs)
+    crossed = crossings_of(runs)
     sections = (
-        _findings(runs, drawn, differences, tracer),
-        _curves(runs, drawn, tracer, inks),
-        _comparisons(runs, differences),
+        _findings(runs, drawn, differences, crossed, tracer),
+        _curves(runs, figures),
+        _comparisons(runs, differences, crossed, figures),
         claims_section(runs, tracer),
         _trouble(runs),
         _protocol(runs),
@@ -56,7 +65,7 @@ def build_page(loaded: Sequence[LoadedRun]) -> Page:
         title=_title(loaded),
         subtitle=_subtitle(loaded),
         sections=sections,
-        inks=Markup(style_sheet(inks)),
+        inks=Markup(style_sheet(figures.inks)),
     )
 
 
@@ -78,11 +87,13 @@ def _findings(
     runs: dict[str, LoadedRun],
     drawn: list[Drawing],
     differences: dict[str, list[Difference]],
+    crossed: list[tuple[str, Crossing]],
     tracer: Tracer,
 ) -> Section:
     several = len(runs) > 1
     items = (
         *findings_of_pictures(drawn, tracer, several),
+        *crossing_statements(crossed, runs, tracer),
         *difference_findings(differences, tracer, several),
     )
     more = len(items) - MOST_FINDINGS
@@ -96,19 +107,29 @@ def _findings(
     return Section(id="findings", title="What was found", blocks=tuple(blocks))
 
 
-def _curves(runs: dict[str, LoadedRun], drawn: list[Drawing], tracer: Tracer, inks: set[Ink]) -> Section:
-    taken: set[str] = set()
+class _Figures:
+    """The figures of a page, each made once, and the colours that they need."""
+
+    def __init__(self, runs: dict[str, LoadedRun], drawn: list[Drawing], tracer: Tracer) -> None:
+        self.runs, self.drawn, self.tracer = runs, drawn, tracer
+        self.ids: set[str] = set()
+        self.inks: set[Ink] = set()
+
+    def of(self, measure: str) -> tuple[Block, ...]:
+        blocks = []
+        for drawing in self.drawn:
+            if drawing.measure == measure:
+                block, used = figure_block(drawing, self.runs, self.tracer, self.ids)
+                blocks.append(block)
+                self.inks |= used
+        return tuple(blocks)
+
+
+def _curves(runs: dict[str, LoadedRun], figures: _Figures) -> Section:
     parts = []
     for measure, title in MEASURES.items():
-        blocks: list[Block] = []
-        for drawing in drawn:
-            if drawing.measure == measure:
-                block, used = figure_block(drawing, runs, tracer, taken)
-                blocks.append(block)
-                inks |= used
-        if not blocks:
-            blocks.append(Prose(sentences=(_not_measured(measure, runs),)))
-        parts.append(Section(id=measure, title=title, blocks=tuple(blocks)))
+        blocks = figures.of(measure) or (Prose(sentences=(_not_measured(measure, runs),)),)
+        parts.append(Section(id=measure, title=title, blocks=blocks))
     return Section(id="curves", title="Curves against inner steps", parts=tuple(parts))
 
 
@@ -118,12 +139,20 @@ def _not_measured(measure: str, runs: dict[str, LoadedRun]) -> str:
     return f"Not measured in {whose}; `innerloop run {suites[measure]}` does."
 
 
-def _comparisons(runs: dict[str, LoadedRun], differences: dict[str, list[Difference]]) -> Section:
+def _comparisons(
+    runs: dict[str, LoadedRun],
+    differences: dict[str, list[Difference]],
+    crossed: list[tuple[str, Crossing]],
+    figures: _Figures,
+) -> Section:
     table = difference_table(differences)
     none = "No two methods were tested on one workload; `innerloop run quick` trains and tests five."
-    choices = tuple(pareto_tables(runs))
+    choices = (*figures.of("pareto"), *pareto_tables(runs))
     nothing = "No point has two of accuracy, gradient error, peak memory and time, a quality among them."
     parts = (
+        scaling_section(runs, figures.tracer),
+        crossings_section(crossed, runs, figures.tracer),
+        cost_section(runs, figures.tracer),
         Section(
             id="differences",
             title="Differences of accuracy",

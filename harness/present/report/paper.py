@@ -47,7 +47,7 @@ def _claim(lines: list[Claim], tracer: Tracer, names: dict[str, str], number: in
     )
     about = [first.statement, f"Test: {first.test}"]
     differs = dict.fromkeys(claim.differs for claim in lines if claim.differs)
-    blocks: list[Block] = [Prose(sentences=tuple(about)), Statements(items=items)]
+    blocks: list[Block] = [Prose(sentences=tuple(about)), Statements(items=items, is_compact=True)]
     blocks += [Prose(sentences=tuple(f"Unlike the paper: {each}." for each in differs))] if differs else []
     blocks.append(Commands(commands=(("measured by", first.command),)))
     title = f"{first.name} ({first.source}): {verdict_in_words(lines)}"

@@ -1,0 +1,211 @@
+"""What is wrong with a run is said at its head, and the rest is shown."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from rows import memory_cell, row, time_cell, write_run
+
+from harness.analyze.loaded import LoadedRun, load_run
+from harness.cli.app import call
+from harness.errors import UsageError
+from harness.store import RunFolder
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> RunFolder:
+    cells = [memory_cell("maml", steps) for steps in (1, 2, 4)] + [time_cell(0, [("maml", 4)])]
+    return RunFolder.open(write_run(tmp_path / "run", cells))
+
+
+def only_caveat(folder: RunFolder) -> str:
+    (caveat,) = load_run(folder).caveats
+    return caveat
+
+
+def edit(folder: RunFolder, number: int, change: Callable[[dict], dict]) -> None:
+    """Change a line of the rows."""
+    lines = folder.rows_path.read_text().splitlines()
+    lines[number] = json.dumps(change(json.loads(lines[number])))
+    folder.rows_path.write_text("".join(f"{line}\n" for line in lines))
+
+
+@pytest.fixture
+def shown(folder: RunFolder, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable:
+    """What `show` prints, on one line; its exit code is 0."""
+    monkeypatch.setenv("COLUMNS", "80")
+
+    def show() -> str:
+        assert call(["show", str(folder.path)]) == 0
+        printed = capsys.readouterr().out
+        assert max(map(len, printed.splitlines())) <= 80
+        return " ".join(printed.split())
+
+    return show
+
+
+def test_a_sound_and_finished_run_has_none(folder: RunFolder) -> None:
+    run = load_run(folder)
+    assert (run.caveats, run.cells_planned, run.cells_finished) == ((), 4, 4)
+    assert len(run.rows) == 3 * 3 + 9
+
+
+@pytest.mark.parametrize("path", sorted((Path(__file__).parents[2] / "results" / "reference").iterdir()))
+def test_the_reference_runs_have_none(path: Path) -> None:
+    assert load_run(path).caveats == ()
+
+
+def test_a_run_cut_short_counts_what_is_missing_and_shows_what_is_there(
+    folder: RunFolder, shown: Callable[[], str]
+) -> None:
+    data = folder.rows_path.read_bytes()
+    folder.rows_path.write_bytes(data[: data.index(b"memory-maml-2") + 300])  # in the second cell's first row
+    run = load_run(folder)
+    assert run.caveats == (
+        "3 of 4 cells have not finished: the same command again runs what is missing.",
+        "rows.jsonl ends in 1 line of a cell that was not closed: left out.",
+    )
+    text = shown()
+    assert "1 of 4 cells finished" in text
+    assert all(caveat in text for caveat in run.caveats)
+    assert "maml 78.3" in text
+
+
+def test_a_run_that_was_interrupted_says_in_how_many_cells(folder: RunFolder) -> None:
+    stopped = row(cell_id="memory-maml-4", attempt=2, value=None, status="interrupted")
+    folder.append_cell("memory-maml-4", 2, [stopped])
+    assert only_caveat(folder).startswith("1 of 4 cells has not finished (1 interrupted): ")
+    assert load_run(folder).cells_finished == 3
+
+
+def test_a_cell_with_a_line_that_cannot_be_read_is_missing(folder: RunFolder) -> None:
+    data = folder.rows_path.read_bytes()
+    folder.rows_path.write_bytes(data[:30] + b"\n" + data)
+    first, second = load_run(folder).caveats
+    assert first.startswith("1 of 4 cells has not finished")
+    assert second == "1 cell of rows.jsonl has a line that cannot be read, and counts as missing."
+
+
+def test_rows_of_a_newer_schema_are_counted_and_what_is_known_of_them_shown(
+    folder: RunFolder, shown: Callable[[], str]
+) -> None:
+    before = load_run(folder).rows
+    for line in (0, 1):
+        edit(folder, line, lambda record: record | {"weather": "fine", "humidity": 0.5})
+    assert (
+        "2 rows of rows.jsonl have keys that this innerloop (0.1.0) does not know (humidity, weather), "
+        in (only_caveat(folder))
+    )
+    assert load_run(folder).rows.equals(before)
+    assert "update it" in shown()
+
+
+def test_rows_of_an_older_schema_are_left_out_and_counted(folder: RunFolder) -> None:
+    edit(
+        folder, 0, lambda record: {key: value for key, value in record.items() if key not in ("seed", "unit")}
+    )
+    edit(folder, 4, lambda record: {"comment": "no row at all"})
+    first = only_caveat(folder)
+    assert first.startswith("2 lines of rows.jsonl are no rows of schema 1 (without ")
+    assert first.endswith("), and left out: an older or newer innerloop wrote them.")
+    assert len(load_run(folder).rows) == 3 * 3 + 9 - 2
+
+
+def test_a_manifest_of_a_newer_schema_is_told_and_its_rows_are_shown(
+    folder: RunFolder, shown: Callable[[], str]
+) -> None:
+    folder.write_manifest(folder.manifest() | {"schema": 2})
+    folder.write_environment({"innerloop": "0.9.0"})
+    text = "Innerloop 0.9.0 wrote this run in schema 2, this one (0.1.0) knows up to schema 1: update it"
+    assert only_caveat(folder).startswith(text)
+    assert text in shown()
+
+
+def test_a_manifest_without_a_schema_is_of_the_first(folder: RunFolder) -> None:
+    manifest = folder.manifest()
+    assert manifest.pop("schema") == 1
+    folder.manifest_path.write_text(json.dumps(manifest))
+    assert load_run(folder).caveats == ()
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"cells": 3}', '{"cells": [{"name": "a"}]}', "\xff", None])
+def test_without_a_sound_manifest_all_rows_are_shown(
+    folder: RunFolder, content: str | None, shown: Callable[[], str]
+) -> None:
+    if content is None:
+        folder.manifest_path.unlink()
+    else:
+        folder.manifest_path.write_bytes(content.encode("latin-1"))
+    caveat = only_caveat(folder)
+    assert "manifest.json" in caveat
+    assert caveat.endswith("what was planned is unknown, and all rows are shown.")
+    assert caveat.count(".") == 2  # one sentence, and the name of the file
+    assert "4 cells finished" in shown()
+
+
+@pytest.mark.parametrize("content", ["{", "[]", "3"])
+@pytest.mark.parametrize(
+    ("name", "what"),
+    [
+        ("environment.json", "the machine and the versions are unknown"),
+        ("selfcheck.json", "how the instruments did is unknown"),
+    ],
+)
+def test_another_damaged_file_is_a_sentence_and_the_rest_is_shown(
+    folder: RunFolder, name: str, what: str, content: str, shown: Callable[[], str]
+) -> None:
+    (folder.path / name).write_text(content)
+    if (name, content) == ("selfcheck.json", "[]"):
+        assert load_run(folder).caveats == ()
+        return
+    caveat = only_caveat(folder)
+    assert caveat.startswith(f"{name} is damaged (")
+    assert caveat.endswith(f": {what}.")
+    assert caveat in shown()
+
+
+def test_cells_of_two_machines_are_told_by_what_each_measured(folder: RunFolder) -> None:
+    cells = ["memory-maml-1", "memory-maml-2", "memory-maml-4", "time-0"]
+    small = {"cpu": "AMD EPYC", "cores": 2, "memory_bytes": 24 * 2**30, "gpus": []}
+    large = small | {"cores": 64, "gpus": ["NVIDIA H100"]}
+    for machine, of_whom in ((small, cells), (small, cells[2:])):
+        folder.add_selfcheck({"machine": machine, "cells": of_whom, "checks": []})
+    assert load_run(folder).caveats == ()
+    folder.add_selfcheck({"machine": large, "cells": ["time-0"], "checks": []})
+    assert only_caveat(folder) == (
+        "Measured on 2 machines, whose times do not compare: AMD EPYC, 2 cores, 24 GiB (3 cells); "
+        "AMD EPYC, 64 cores, 24 GiB, NVIDIA H100 (1 cell)."
+    )
+
+
+def test_cells_of_an_earlier_plan_are_told_and_left_out(folder: RunFolder) -> None:
+    folder.append_cell("before", 1, memory_cell("fomaml", 4, cell_id="before"))
+    assert only_caveat(folder).startswith("1 finished cell is not of this plan, and left out: ")
+    assert set(load_run(folder).rows.method) == {"maml"}
+
+
+def test_a_run_without_rows_says_so(tmp_path: Path) -> None:
+    run = load_run(write_run(tmp_path / "run", [], unfinished=3))
+    assert run.rows.empty
+    assert run.caveats == ("3 of 3 cells have not finished: the same command again runs what is missing.",)
+    assert run.accuracy.empty
+    assert repr(run).startswith(f"LoadedRun {tmp_path / 'run'}: 0 of 3 cells, 0 rows: nothing measured\n")
+
+
+def test_what_is_no_run_is_told_what_it_is(folder: RunFolder, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"^\S+/absent is not there; name the folder of a run"):
+        load_run(tmp_path / "absent")
+    with pytest.raises(UsageError, match=r"rows\.jsonl is a file; name the folder of a run"):
+        load_run(folder.rows_path)
+    with pytest.raises(UsageError, match=r"has no manifest\.json\. It holds runs: name one of run\.$"):
+        load_run(tmp_path)
+
+
+def test_the_flags_of_a_run_are_its_warnings(folder: RunFolder) -> None:
+    warned = row(cell_id="w", metric="flag", value=None, unit="", detail="busy")
+    folder.append_cell("w", 1, [warned])
+    folder.write_manifest({"cells": [{"id": "w"}]})
+    run: LoadedRun = load_run(folder)
+    (flag,) = run.flags.to_dict("records")
+    assert (flag["measure"], flag["inner_steps"], flag["warning"]) == ("memory", 4, "busy")
