@@ -98,15 +98,15 @@ def label_methods(frame: pd.DataFrame, settings: Mapping[str, dict[str, Any]]) -
     differing: dict[str, set[str]] = {}
     for (method, _, _), variants in rivals.items():
         differing.setdefault(method, set()).update(telling_apart([settings[text] for text in variants]))
-    pairs = pd.MultiIndex.from_frame(frame[["method", "settings"]])
-    which, distinct = pairs.factorize()
-    labels = [
-        _label(
-            method,
-            {name: settings[text][name] for name in sorted(differing[method]) if name in settings[text]},
+    of_method, methods = pd.factorize(frame["method"])
+    of_settings, texts = pd.factorize(frame["settings"])
+    which, distinct = pd.factorize(of_method * len(texts) + of_settings)
+    labels = []
+    for i in map(int, distinct):
+        method, each = str(methods[i // len(texts)]), settings[str(texts[i % len(texts)])]
+        labels.append(
+            _label(method, {name: each[name] for name in sorted(differing[method]) if name in each})
         )
-        for method, text in distinct
-    ]
     return _spread(pd.Series(labels, dtype="str"), which)
 
 

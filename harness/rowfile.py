@@ -120,27 +120,20 @@ def _last_attempts(table: pa.Table, *, torn: bool) -> RowFile:
         closings, np.arange(table.num_rows)
     )  # of each line, which closing line ends it
     closing = table.select(["cell_done", "attempt"]).take(closings)
-    last: dict[str, tuple[int, int]] = {}
+    last: dict[str, tuple[int, int]] = {}  # of each cell, its last attempt and which closing line ended it
     for i, end in enumerate(
         zip(closing["cell_done"].to_pylist(), closing["attempt"].to_pylist(), strict=True)
     ):
         cell, attempt = end
         if cell not in last or attempt >= last[cell][0]:
             last[cell] = (attempt, i)
-    rank = np.full(len(closings) + 1, len(last))  # of each closing line; of those that do not count, the last
-    rank[[i for _, i in last.values()]] = np.arange(len(last))
-    rank_of_line = rank[closed_by]
-    kept = np.flatnonzero((rank_of_line < len(last)) & ~is_closing)
-    end_of_row = closing.take(closed_by[kept])
-    cells = table["cell_id"].take(kept), table["attempt"].take(kept)
-    own = pc.and_(pc.equal(cells[0], end_of_row["cell_done"]), pc.equal(cells[1], end_of_row["attempt"]))
-    kept = kept[own.to_numpy()]
-    if (np.diff(rank_of_line[kept]) < 0).any():  # a cell that was measured again stays where it was first
-        rows = table.take(kept[np.argsort(rank_of_line[kept], kind="stable")])
-    else:
-        is_kept = np.zeros(table.num_rows, bool)
-        is_kept[kept] = True
-        rows = table.filter(pa.array(is_kept))  # much faster than `take`
+    counts = np.zeros(len(closings) + 1, bool)  # whose lines count; those after the last closing line do not
+    counts[[i for _, i in last.values()]] = True
+    kept = counts[closed_by] & ~is_closing
+    rows, ends = table.filter(pa.array(kept)), closing.take(closed_by[kept])
+    own = pc.and_(pc.equal(rows["cell_id"], ends["cell_done"]), pc.equal(rows["attempt"], ends["attempt"]))
+    if not pc.all(own).as_py():
+        rows = rows.filter(own)
     unknown = {
         name: int((pc.is_valid(table[name]).to_numpy() & ~is_closing).sum())
         for name in table.column_names

@@ -129,7 +129,7 @@ class Defects:
 
 @dataclass(frozen=True, kw_only=True)
 class Contents:
-    """`rows.jsonl`, read: of each closed cell its last attempt, in the order of first closing."""
+    """`rows.jsonl`, read: of each closed cell its last attempt, in the order of closing."""
 
     cells: dict[str, tuple[int, list[Row]]]
     defects: Defects
@@ -355,6 +355,7 @@ class RunFolder:
         defects = Defects()
         for cell_id, attempt, rows in self._closed_cells(defects):
             if cell_id not in cells or attempt >= cells[cell_id][0]:
+                cells.pop(cell_id, None)  # it stands where its last attempt does
                 cells[cell_id] = (attempt, rows)
         return Contents(cells=cells, defects=defects)
 

@@ -55,9 +55,9 @@ def test_the_reference_runs_are_read_at_one_go(run: Path, monkeypatch: pytest.Mo
     assert rows.astype(object).where(rows.notna(), None).to_dict("records") == expected
 
 
-def test_the_last_attempt_of_a_cell_stands_where_its_first_did(folder: RunFolder) -> None:
+def test_of_a_cell_that_was_measured_again_the_last_attempt_is_read(folder: RunFolder) -> None:
     file = assert_read_alike(folder)
-    assert list(dict.fromkeys(file.rows.cell_id)) == ["memory-maml-4", "time-0", "memory-fomaml-4", "cut"]
+    assert list(dict.fromkeys(file.rows.cell_id)) == ["time-0", "memory-fomaml-4", "memory-maml-4", "cut"]
     assert set(file.rows[file.rows.cell_id == "memory-maml-4"].attempt) == {2}
 
 

@@ -161,6 +161,9 @@ def load_run(path: Path | str | RunFolder) -> LoadedRun:
     finished = file.cells - file.interrupted
     if planned is not None:
         finished &= planned
+    rows = file.rows
+    if planned is not None and not file.cells <= planned:
+        rows = rows[rows.cell_id.isin(planned)]
     caveats = [
         *about_schema(manifest, environment),
         *filter(None, (no_manifest, no_environment, no_selfchecks)),
@@ -171,7 +174,7 @@ def load_run(path: Path | str | RunFolder) -> LoadedRun:
     ]
     return LoadedRun(
         path=folder.path,
-        rows=with_settings(file.rows if planned is None else file.rows[file.rows.cell_id.isin(planned)]),
+        rows=with_settings(rows),
         manifest=manifest,
         environment=environment,
         selfchecks=selfchecks,
