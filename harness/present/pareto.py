@@ -155,9 +155,11 @@ def _draw(
             if low < value or high > value:
                 ends = ([low, high], [y, y]) if name == "cost" else ([x, x], [low, high])
                 ax.plot(*ends, color=look.colour, lw=0.8 * marks, alpha=0.5, zorder=2)
-        ax.plot([x], [y], marker=look.marker, ms=marks * 7, mec=look.colour, mew=1.1 * marks, ls="",
-                mfc=_face(look.colour, point), zorder=3.5 if point["is_efficient"] else 3,
-                label=f"{point['run']}: {point['method_label']}")  # fmt: skip
+        ax.plot(
+            [x], [y], color=look.colour, marker=look.marker, ms=7 * marks, mec=look.colour, mew=1.1 * marks,
+            ls="", mfc=_face(look.colour, point), zorder=3.5 if point["is_efficient"] else 3,
+            label=f"{point['run']}: {point['method_label']}",
+        )  # fmt: skip
     _name_efficient(ax, part, looks, style)
 
 
