@@ -214,8 +214,9 @@ def telling(
     told: list[Crossing] = []
     for each in sorted((each for each in found if each.verdict == "crosses"), key=order):
         of_libraries = any("@" in method for method in each.methods)
-        known = [ratio for ratio in each.ratio if np.isfinite(ratio)]
-        is_material = min(known) < 1 - MATERIAL and max(known) > 1 + MATERIAL
+        leads = zip(each.ahead, each.ratio, strict=True)
+        # A ratio that is not known, for a side did not fit, is no small one.
+        is_material = {lead for lead, ratio in leads if lead and not abs(ratio - 1) <= MATERIAL} == {1, -1}
         same = sum((other.workload, other.metric) == (each.workload, each.metric) for other in told)
         if is_material and not of_libraries and same < most:
             told.append(each)

@@ -122,7 +122,7 @@ class Scaling:
         slope = self.slope.sentence.removeprefix(f"{self.method_label}: ")
         about = self.exponent_in_words
         if self.points == POINTS_FOR_A_SHAPE and about and self.shape not in ("constant", "unknown"):
-            return f"{slope}; if it is a power of the steps, the exponent is {about}"
+            return f"{slope}; if a power of the steps, exponent {about}"
         match self.shape:
             case "constant":
                 change = f"{_signed(100 * self.change_low, 0)} % to {_signed(100 * self.change_high, 0)} %"

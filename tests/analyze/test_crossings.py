@@ -202,3 +202,17 @@ def test_nothing_in_common_has_no_crossing() -> None:
     apart = [row(inner_steps=1), row(inner_steps=2), row(method="fomaml", inner_steps=4)]
     assert crossings(frame_of(apart)) == []
     assert crossings(frame_of(apart).iloc[:0]) == []
+
+
+def test_a_crossing_that_bounds_alone_decide_is_told() -> None:
+    """Each did not fit where the other did."""
+    words = f"{91 * MIB:,} bytes of live tensors exceed the virtual budget of {90 * MIB:,} (in inner loop)"
+    lost = {"value": None, "status": "oom", "detail": words}
+    rows = [row(inner_steps=1, value=50.0 * MIB), row(method="imaml-gd", inner_steps=1, **lost)]
+    rows += [row(inner_steps=2, **lost), row(method="imaml-gd", inner_steps=2, value=50.0 * MIB)]
+    (told,) = telling([only(rows)])
+    assert (told.winner, told.before_step, told.from_step) == ("imaml-gd", 1, 2)
+    assert told.sentence == (
+        "From 2 inner steps on, imaml-gd needs less memory than maml (by the bound of what did not fit; "
+        "still more at 1)"
+    )
