@@ -102,6 +102,19 @@ def test_time_says_of_every_point_and_block_how_calm_the_machine_was(whole: tupl
         assert len({(r.cell_id, r.value, r.detail) for r in rows}) == 2  # one observation a block
 
 
+def test_time_says_of_every_point_and_block_what_a_meta_step_asked_for(whole: tuple[Path, Result]) -> None:
+    """MAML on the way back makes a Hessian product a step; first-order MAML makes none."""
+    for metric, of_maml, of_fomaml in (("gradient_evaluations", 1, 1), ("hessian_products", 0, None)):
+        rows = [r for r in rows_of(whole[1].folder) if (r.measure, r.metric) == ("time", metric)]
+        wanted = [
+            (method, k, block, 0.0 if more is None else float(k + more))
+            for method, more in (("maml", of_maml), ("fomaml", of_fomaml))
+            for k in (1, 2)
+            for block in (0, 1)
+        ]
+        assert sorted((r.method, r.inner_steps, r.repeat, r.value) for r in rows) == sorted(wanted)
+
+
 def test_a_busy_machine_flags_every_point_of_the_block(
     whole: tuple[Path, Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

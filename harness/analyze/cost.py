@@ -29,7 +29,7 @@ ROUNDS = 30
 
 @dataclass(frozen=True, kw_only=True)
 class CostModel:
-    """Prices of one workload's meta-step. NaN where the points do not tell; intervals are 95%, over methods."""
+    """Prices of one workload's meta-step; NaN where the points do not tell. Intervals: 95%, over methods."""
 
     workload: str
     overhead: float  # seconds
@@ -79,7 +79,7 @@ class CostModel:
 
 
 def costs(rows: pd.DataFrame, time: pd.DataFrame | None = None) -> pd.DataFrame:
-    """A line a timed point:
+    """A line a timed point, from a run's rows; `time` is their `time_summary`, where it is at hand.
 
     - `COUNTS` a task, the median over blocks and seeds; NaN where it was not counted, and the `reason`.
     - `seconds`: the minimum, see `time_summary`; `predicted`: by its workload's model; `error`: the measured
@@ -97,14 +97,14 @@ def costs(rows: pd.DataFrame, time: pd.DataFrame | None = None) -> pd.DataFrame:
         known = ~(np.isnan(theta) & (design != 0)).any(1) & np.isfinite(design).all(1)
         parts = np.nan_to_num(theta) * design
         points.loc[part.index, "predicted"] = np.where(known, parts.sum(1), np.nan)
-        points.loc[part.index, "gradients"] = np.where(known, parts[:, 1:].sum(1) / theta[1], np.nan)
+        if theta[1] > 0:
+            points.loc[part.index, "gradients"] = np.where(known, parts[:, 1:].sum(1) / theta[1], np.nan)
     points["error"] = points.seconds / points.predicted - 1
     return points
 
 
-def cost_models(rows: pd.DataFrame, time: pd.DataFrame | None = None) -> list[CostModel]:
-    """One a workload of which any point was counted. `time` is `time_summary(rows)`, where it is at hand."""
-    table = costs(rows, time)
+def cost_models(table: pd.DataFrame) -> list[CostModel]:
+    """One a workload of which any point was counted, from `costs`."""
     found = []
     for workload, part in table.groupby("workload"):
         usable = part.dropna(subset=[*COUNTS, "seconds"])
@@ -177,7 +177,9 @@ def _theta(part: pd.DataFrame) -> np.ndarray | None:
         weights = np.maximum(1 - (miss / (BIWEIGHT * spread)) ** 2, 0) ** 2
         if not _identified(usable[weights > 0], columns):
             break
-        fitted = _non_negative(relative, weights)
+        before, fitted = fitted, _non_negative(relative, weights)
+        if np.allclose(before, fitted, rtol=1e-9, atol=0):
+            break
     theta = np.full(3, np.nan)
     theta[columns] = fitted
     return theta
@@ -228,6 +230,8 @@ def _without_each(part: pd.DataFrame) -> Iterator[np.ndarray | None]:
 
 
 def _why_not(part: pd.DataFrame, theta: np.ndarray) -> str:
+    if theta[1] == 0:
+        return "the times do not grow with the gradients"
     if np.isfinite(theta).all():
         return ""
     if not (part.hessian_products > 0).any() and np.isfinite(theta[1]):

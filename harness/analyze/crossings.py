@@ -149,10 +149,10 @@ class Crossing:
             told = [k for k, lead in enumerate(self.ahead) if lead]
             at = self.steps[told[-1]]
             return (
-                f"at {at} inner steps {pair} ({self._ratios([told[-1]])}; {where}); too weak to call beyond"
+                f"At {at} inner steps {pair} ({self._ratios([told[-1]])}; {where}); too weak to call beyond"
             )
         k = self.steps.index(self.from_step)
-        return f"from {self.from_step} inner steps on, {pair} ({self._ratios([k])}; {where})"
+        return f"From {self.from_step} inner steps on, {pair} ({self._ratios([k])}; {where})"
 
     def _ratios(self, which: Any) -> str:
         """The winner's share of the loser's, with the interval where there is one point and an interval."""
@@ -214,8 +214,9 @@ def telling(
     told: list[Crossing] = []
     for each in sorted((each for each in found if each.verdict == "crosses"), key=order):
         of_libraries = any("@" in method for method in each.methods)
-        known = [ratio for ratio in each.ratio if np.isfinite(ratio)]
-        is_material = min(known) < 1 - MATERIAL and max(known) > 1 + MATERIAL
+        leads = zip(each.ahead, each.ratio, strict=True)
+        # A ratio that is not known, for a side did not fit, is no small one.
+        is_material = {lead for lead, ratio in leads if lead and not abs(ratio - 1) <= MATERIAL} == {1, -1}
         same = sum((other.workload, other.metric) == (each.workload, each.metric) for other in told)
         if is_material and not of_libraries and same < most:
             told.append(each)
@@ -297,10 +298,10 @@ def _exactly(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, ...]:
 def _paired(first: np.ndarray, second: np.ndarray) -> tuple[Any, ...]:
     """The same of values [steps, groups, rounds] that are paired in rounds, by a t interval over the groups'
     medians; and over how many at most."""
-    logs = np.log(np.maximum(first, SMALLEST)) - np.log(np.maximum(second, SMALLEST))
+    ratios = np.maximum(first, SMALLEST) / np.maximum(second, SMALLEST)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # of nothing there is no median
-        of_groups = np.nanmedian(logs, axis=2)
+        of_groups = np.log(np.nanmedian(ratios, axis=2))
         count = np.isfinite(of_groups).sum(1)
         mean, spread = np.nanmean(of_groups, axis=1), np.nanstd(of_groups, axis=1, ddof=1)
     several = np.maximum(count, REPEATS_FOR_T)

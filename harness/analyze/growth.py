@@ -22,7 +22,7 @@ class Scaling:
     method: str
     method_label: str
     shape: str
-    """flat, linear: as it says. sqrt, quadratic: where the exponent is known that well. sublinear,
+    """constant, linear: as it says. sqrt, quadratic: where the exponent is known that well. sublinear,
     superlinear: on one side of linear. late: flat, then growth of which too little is seen. uneven: the
     exponent may lie on either side of linear, or be that of several of these. unknown: too few points."""
     exponent: float = np.nan
@@ -91,12 +91,12 @@ class Scaling:
     def _memory_in_words(self) -> str:
         stretch = f"steps {self.first_step} to {self.last_step}"
         flat = f"flat to {self.flat_until} steps, then " if self.flat_until is not None else ""
-        change = f"{flat}{_signed(100 * self.change, 1 if self.shape == 'flat' else 0)} % ({stretch})"
+        change = f"{flat}{_signed(100 * self.change, 1 if self.shape == 'constant' else 0)} % ({stretch})"
         by_step = f"{flat}{_signed(self.per_step / MIB, 2)} MiB a step ({stretch})"
         about = self.exponent_in_words
         inside = f" ({about})" if about else ""
         match self.shape:
-            case "flat":
+            case "constant":
                 return f"flat ({_signed(100 * self.change, 1)} %, {stretch})"
             case "linear":
                 return f"{by_step}, linear" + ("" if self.exact else f": exponent {about}")
@@ -121,10 +121,10 @@ class Scaling:
         assert self.slope is not None
         slope = self.slope.sentence.removeprefix(f"{self.method_label}: ")
         about = self.exponent_in_words
-        if self.points == POINTS_FOR_A_SHAPE and about and self.shape not in ("flat", "unknown"):
-            return f"{slope}; if it is a power of the steps, the exponent is {about}"
+        if self.points == POINTS_FOR_A_SHAPE and about and self.shape not in ("constant", "unknown"):
+            return f"{slope}; if a power of the steps, exponent {about}"
         match self.shape:
-            case "flat":
+            case "constant":
                 change = f"{_signed(100 * self.change_low, 0)} % to {_signed(100 * self.change_high, 0)} %"
                 return (
                     f"flat ({change}, steps {self.first_step} to {self.last_step}); exponent not identified"

@@ -80,7 +80,7 @@ def fit_memory(
         stretch = _over(bare, steps, peaks, start)
         if peaks[start:].max() / peaks[start:].min() - 1 <= FLAT:
             if not (bounds > peaks[start:].max() * (1 + FLAT)).any():
-                return replace(stretch, shape="flat", exact=True)
+                return replace(stretch, shape="constant", exact=True)
         elif n >= POINTS_FOR_A_SHAPE:
             law = _exact_law(stretch, _rounded(steps[start:], peaks[start:], late, bounds), n - start == n)
             if law is not None:
@@ -166,7 +166,7 @@ def _judge(bare: Scaling, values: Values, freedom: int) -> Scaling:
         first, last = values.ends
         middle = line.at(first)
         low, high = (rate * (last - first) / middle for rate in (line.b_low, line.b_high))
-        shape = "flat" if max(abs(low), abs(high)) <= FLAT_SECONDS else "uneven"
+        shape = "constant" if max(abs(low), abs(high)) <= FLAT_SECONDS else "uneven"
         judged = replace(_with_law(bare, fit, line, shape), change_low=low, change_high=high)
         return replace(judged, exponent=np.nan, exponent_low=0.0, exponent_high=np.inf)
     shape = _shape(fit)

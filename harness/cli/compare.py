@@ -9,6 +9,7 @@ import typer
 from harness.errors import UsageError
 
 if TYPE_CHECKING:
+    from harness.analyze.comparison import Comparison
     from harness.analyze.loaded import LoadedRun
 
 PASSED, GATE_FAILED = 0, 4
@@ -98,7 +99,7 @@ def _pair(text: str) -> tuple[str, str]:
     raise UsageError(f"--map {text}: write two methods, such as --map maml=maml@higher.")
 
 
-def _write(out: Path, runs: "Sequence[LoadedRun]", compared: list) -> list[Path]:
+def _write(out: Path, runs: "Sequence[LoadedRun]", compared: "Sequence[Comparison]") -> list[Path]:
     from harness.present.comparison import differences_frame
     from harness.present.plots import draw
     from harness.store import replace_file

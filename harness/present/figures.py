@@ -13,7 +13,7 @@ from harness.present.scales import BY_DATA, Logs
 from harness.present.sheet import EDGE, Foot, Heading, panels
 from harness.present.style import SCREEN, Style
 
-BESIDE = {True: 0.2, False: 0.1}  # inches between panels without names at their right: on a screen, on paper
+BESIDE = {True: 0.2, False: 0.16}  # inches between panels without names at their right: on a screen, on paper
 
 
 def looks_of(summaries: dict[str, pd.DataFrame]) -> dict[str, Look]:

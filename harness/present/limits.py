@@ -13,6 +13,7 @@ from harness.present.palette import GREY, Look, label_order
 from harness.present.style import Style
 
 CROSS_GAP = 0.07  # of the height of the axes, between crosses at the same number of steps
+LEAST_DECADES = {True: 1.0, False: 0.1}  # of a logarithmic axis: of errors, of anything else
 UNIT_NAMES = ("MiB", "GiB", "TiB")
 
 
@@ -42,8 +43,9 @@ def set_limits(ax: Axes, curves: Curves) -> None:
     if ax.get_yscale() == "log":
         lowest = lowest if lowest > 0 else curves.points.value.min()
         low, high = np.log10(lowest), np.log10(highest)
-        if curves.is_error and high - low < 1:  # whose axis is logarithmic even then
-            low, high = (low + high - 1) / 2, (low + high + 1) / 2
+        least = LEAST_DECADES[curves.is_error]
+        if high - low < least:  # values that are alike, on an axis that is logarithmic even then
+            low, high = (low + high - least) / 2, (low + high + least) / 2
         low -= (0.12 if curves.points.is_nothing.any() else 0.06) * (high - low)  # their zeros stand below
         ax.set_ylim(10**low, 10 ** (low + (high - low) / (1 - share)))
     else:

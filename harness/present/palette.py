@@ -154,20 +154,20 @@ def _peer_look(colour: str, number: int) -> Look:
 def with_lightness(colour: str, lightness: float) -> str:
     """The colour mixed with black or white until its CIE L* is this (0 to 100)."""
     wanted = ((lightness + 16) / 116) ** 3 if lightness > 8 else lightness / 903.3
-    linear = [_to_linear(int(colour[i : i + 2], 16) / 255) for i in (1, 3, 5)]
+    linear = [to_linear(int(colour[i : i + 2], 16) / 255) for i in (1, 3, 5)]
     luminance = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
     if wanted <= luminance:
         mixed = [part * wanted / luminance for part in linear]
     else:
         white = (wanted - luminance) / (1 - luminance)
         mixed = [part + white * (1 - part) for part in linear]
-    return "#" + "".join(f"{round(255 * _from_linear(part)):02X}" for part in mixed)
+    return "#" + "".join(f"{round(255 * from_linear(part)):02X}" for part in mixed)
 
 
-def _to_linear(part: float) -> float:
+def to_linear(part: float) -> float:
     """sRGB, 0 to 1, to light (IEC 61966-2-1)."""
     return part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4
 
 
-def _from_linear(part: float) -> float:
+def from_linear(part: float) -> float:
     return 12.92 * part if part <= 0.0031308 else 1.055 * part ** (1 / 2.4) - 0.055

@@ -13,6 +13,7 @@ from harness.present.palette import GREY, INK, LINE_STYLES, Look
 from harness.present.scales import BY_DATA, Logs, set_scales
 from harness.present.style import Style
 
+LATE = 0.6  # of the width of the axes: from here on words stand at the left of their point
 DODGE = 0.3  # of a doubling of inner steps: all methods are spread over it, so that bars stay apart
 
 
@@ -85,8 +86,11 @@ def _mark_nothing(ax: Axes, known: pd.DataFrame, style: Style) -> None:
 def _partly_failed(ax: Axes, x: pd.Series, known: pd.DataFrame, style: Style) -> None:
     for place, point in zip(x, known.to_dict("records"), strict=True):
         if point["failed"]:
-            ax.annotate(f"{point['failed']} {point['failure']}", (place, point["value"]), xytext=(5, -9),
-                        fontsize=style.least, textcoords="offset points", color=INK)  # fmt: skip
+            # At the right end it would run out of the axes.
+            late = ax.transAxes.inverted().transform(ax.transData.transform((place, 1)))[0] > LATE
+            ax.annotate(f"{point['failed']} {point['failure']}", (place, point["value"]),
+                        xytext=(-5 if late else 5, -9), fontsize=style.least, textcoords="offset points",
+                        ha="right" if late else "left", color=INK)  # fmt: skip
 
 
 def _floors(ax: Axes, curves: Curves, style: Style) -> None:

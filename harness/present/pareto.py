@@ -17,7 +17,7 @@ from harness.present.captions import Caption, heading_names
 from harness.present.keys import key_of, run_keys
 from harness.present.lettering import width_of
 from harness.present.palette import GREY, INK, LINE_STYLES, Look, label_order
-from harness.present.scales import BY_DATA, LOG_FROM, Logs, name_values, plain
+from harness.present.scales import BY_DATA, LOG_FROM, Logs, locate_across, name_values, plain
 from harness.present.sheet import EDGE, Foot, Heading, panels
 from harness.present.style import SCREEN, Style
 from harness.present.words import listed, workload_in_words
@@ -42,6 +42,7 @@ AXES = {
 }
 Box = tuple[float, float, float, float]  # left, bottom, right, top
 LISTED = 4  # efficient points that fit into a title
+CROWDED = 0.35  # of the area of a number: more of it may not be covered
 PALE = 0.4  # of the colour of a point that is beaten, but not beyond its interval
 LABEL_PLACES = [(0, 1, "center", "bottom"), (1, 0, "left", "center"), (-1, 0, "right", "center"),
                 (0, -1, "center", "top"), (1, 1, "left", "bottom"), (-1, 1, "right", "bottom"),
@@ -58,7 +59,7 @@ def pareto_figure(
 ) -> tuple[Figure, tuple[Caption, ...]]:
     """A panel a workload and cost, one legend for all."""
     shown = [(workload, cost, part) for (workload, cost), part in points.groupby(["workload", "cost"])]
-    columns = style.columns(len(shown)) if style.width else min(2, len(shown))
+    columns = min(2, style.abreast, len(shown))  # memory and time beside each other
     right = 0.2 * style.marks
     captions = tuple(_caption(str(workload), str(cost), part) for workload, cost, part in shown)
     inches = style.left + style.axes_size(columns, right)[0] + right - 2 * EDGE
@@ -155,9 +156,11 @@ def _draw(
             if low < value or high > value:
                 ends = ([low, high], [y, y]) if name == "cost" else ([x, x], [low, high])
                 ax.plot(*ends, color=look.colour, lw=0.8 * marks, alpha=0.5, zorder=2)
-        ax.plot([x], [y], marker=look.marker, ms=marks * 7, mec=look.colour, mew=1.1 * marks, ls="",
-                mfc=_face(look.colour, point), zorder=3.5 if point["is_efficient"] else 3,
-                label=f"{point['run']}: {point['method_label']}")  # fmt: skip
+        ax.plot(
+            [x], [y], color=look.colour, marker=look.marker, ms=7 * marks, mec=look.colour, mew=1.1 * marks,
+            ls="", mfc=_face(look.colour, point), zorder=3.5 if point["is_efficient"] else 3,
+            label=f"{point['run']}: {point['method_label']}",
+        )  # fmt: skip
     _name_efficient(ax, part, looks, style)
 
 
@@ -185,8 +188,9 @@ def _set_axes(ax: Axes, part: pd.DataFrame, cost: str, style: Style, logs: Logs)
             low = max(low, values.min() / 2)
             decades = np.log10(high / low)
             (ax.set_xscale if name == "cost" else ax.set_yscale)("log")
-            axis.set_major_locator(LogLocator(subs=(1, 2, 5) if decades < 2.5 else (1,)))
             axis.set_minor_formatter(NullFormatter())
+            if name == "quality":
+                axis.set_major_locator(LogLocator(subs=(1, 2, 5) if decades < 2.5 else (1,)))
             pad = (high / low) ** 0.09 if high > low else 1.5
             ends = (low / pad, high * pad)
         else:
@@ -195,6 +199,7 @@ def _set_axes(ax: Axes, part: pd.DataFrame, cost: str, style: Style, logs: Logs)
         axis.set_minor_locator(NullLocator())
         axis.set_major_formatter(FuncFormatter(plain))
         (ax.set_xlim if name == "cost" else ax.set_ylim)(*ends)
+    ax.xaxis.set_major_locator(locate_across(ax, style))
     ax.set_xlabel(AXES[cost].name)
     name_values(ax, AXES[str(part.quality.iloc[0])].name, style)
     ax.grid(color="#E6E6E6", linewidth=0.6)
@@ -226,6 +231,8 @@ def _name_efficient(ax: Axes, part: pd.DataFrame, looks: dict[str, Look], style:
             return sum(_overlap(own, other) for other in taken) + 10 * (_area(own) - _overlap(own, inside))
 
         best = min(LABEL_PLACES, key=cost)
+        if cost(best) > CROWDED * _area(box(best)):  # it could not be read; the points' file has it
+            continue
         taken.append(box(best))
         across, up, horizontal, vertical = best
         ax.annotate(text, (point["cost_value"], point["quality_value"]), (across * gap, up * gap),

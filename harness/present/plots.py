@@ -171,6 +171,6 @@ def _skipped(summary: pd.DataFrame) -> tuple[str, ...]:
 
 
 def _apart(points: pd.DataFrame) -> tuple[str, ...]:
-    """In what the measures of a point were not alike, in words."""
+    """In what the measures of some points were not alike, and what was lost, in words."""
     notes = [note for note in dict.fromkeys(points.note) if note]
-    return (f"Accuracy and cost are not of the same step: {'; '.join(notes)}.",) if notes else ()
+    return (f"Of some points: {'; '.join(notes)}.",) if notes else ()

@@ -1,11 +1,12 @@
 """The axes of a panel: linear or logarithmic, by the data or as asked for, with numbers that do not touch."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
+from matplotlib.ticker import FuncFormatter, Locator, LogLocator, MaxNLocator, NullFormatter, NullLocator
 
 from harness.present.curves import Curves
 from harness.present.lettering import width_of, wrap
@@ -14,6 +15,7 @@ from harness.present.style import Style
 
 LOG_FROM = 10.0  # a ratio of largest to smallest value that a linear axis would press flat
 BETWEEN_NUMBERS = 0.5  # of the size of letters, between numbers along the axis
+ROUND_STEPS = [1, 2, 2.5, 5, 10]
 SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
@@ -56,8 +58,7 @@ def set_scales(ax: Axes, curves: Curves, style: Style, logs: Logs = BY_DATA) -> 
     if curves.by_steps:
         _name_each(ax, places, style)
     else:
-        if not even:
-            ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        ax.xaxis.set_major_locator(locate_across(ax, style))
         ax.xaxis.set_major_formatter(FuncFormatter(plain))
     ax.xaxis.set_minor_locator(NullLocator())
     ax.set_xlabel(curves.xlabel)
@@ -103,14 +104,41 @@ def _set_heights(ax: Axes, curves: Curves, style: Style, wanted: bool | None) ->
     return log
 
 
+def locate_across(ax: Axes, style: Style) -> Locator:
+    """Places for round numbers below the axes, as many as do not touch."""
+    inches = ax.get_window_extent().width / ax.get_figure(root=True).dpi  # type: ignore[union-attr]
+    low, high = ax.get_xlim()
+
+    def room(count: float, numbers: Sequence[float]) -> bool:
+        widest = max((width_of(plain(n, 0), style.ticks, style.family) for n in numbers), default=0.0)
+        return count * (widest + BETWEEN_NUMBERS * style.ticks / 72) <= inches
+
+    if ax.get_xscale() == "log":
+        decades = np.log10(high / low)
+        for subs in ((1.0, 2.0, 5.0), (1.0, 3.0), (1.0,)):
+            locator = LogLocator(subs=subs)
+            numbers = [n for n in locator.tick_values(low, high) if low <= n <= high]
+            # The closest two are as far apart as all would be that many times a decade.
+            closest = min(np.diff(np.log10([*subs, 10.0])))
+            if room(decades / closest, numbers):
+                return locator
+        return LogLocator(subs=(1.0,), numticks=4)
+    for bins in range(9, 1, -1):
+        locate = MaxNLocator(bins, steps=ROUND_STEPS)
+        numbers = [n for n in locate.tick_values(low, high) if low <= n <= high]
+        if room(len(numbers), numbers):
+            return locate
+    return MaxNLocator(2)
+
+
 def name_values(ax: Axes, name: str, style: Style) -> None:
     """The name of the axis of values, broken where it is longer than the axis."""
-    inches = ax.get_window_extent().height / ax.get_figure(root=True).dpi + 0.3  # type: ignore[union-attr]
+    inches = ax.get_window_extent().height / ax.get_figure(root=True).dpi + 0.2  # type: ignore[union-attr]
     ax.set_ylabel("\n".join(wrap(name, inches, style.text, style.family)))
 
 
 def plain(value: float, _: Any) -> str:
-    return f"{value:,.6g}"
+    return f"{value:,.6g}".replace("e-0", "e-")
 
 
 def _power_of_ten(value: float, _: Any) -> str:

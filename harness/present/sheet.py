@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -22,9 +23,10 @@ from harness.store import replace_file
 FORMATS = ("svg", "pdf", "png")
 UNDATED: dict[str, dict[str, Any]] = {"svg": {"Date": None}, "pdf": {"CreationDate": None}, "png": {}}
 LINE = 1.22  # of the size of letters, from one line to the next
+BETWEEN_KEYS, KEY_GAP = 0.45, 0.8  # letters: from one key to that below, from a line to its name
+NOTES_BELOW = 0.08  # inches below the keys
 EDGE = 0.06  # inches kept free at the edges of a figure
 ABOVE_AXES = 0.15  # inches between axes and their heading, times the size of marks
-KEY_HANDLE = 2.6  # lengths of letters that the line beside a key takes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,8 +93,8 @@ class Foot:
 
     def height(self, width: float, style: Style) -> float:
         notes = len(self.lines_of_notes(width, style)) * LINE * style.context / 72
-        keys = legend_lines(self.keys, width, style) * _key_height(style) if self.keys else 0.0
-        return keys + notes + EDGE
+        between = NOTES_BELOW if notes and self.keys else 0.0
+        return _legend_height(self.keys, width, style) + between + notes + EDGE
 
     def write(self, figure: Figure, style: Style) -> None:
         width, height = figure.get_size_inches()
@@ -103,12 +105,13 @@ class Foot:
                 va="bottom",
             )  # fmt: skip
         if self.keys:
-            above = EDGE + len(notes) * LINE * style.context / 72
-            columns = math.ceil(len(self.keys) / legend_lines(self.keys, width, style))
+            above = EDGE + (NOTES_BELOW + len(notes) * LINE * style.context / 72 if notes else 0.0)
+            columns = legend_columns(self.keys, width, style)
             figure.legend(
                 handles=list(self.keys), loc="lower center", ncols=columns, frameon=False,
-                fontsize=style.ticks, borderaxespad=0, borderpad=0, handlelength=KEY_HANDLE,
-                columnspacing=1.6, labelspacing=0.45, bbox_to_anchor=(0.5, above / height),
+                fontsize=style.ticks, borderaxespad=0, borderpad=0, handlelength=style.key_line,
+                columnspacing=style.between_keys, labelspacing=BETWEEN_KEYS,
+                handletextpad=KEY_GAP, bbox_to_anchor=(0.5, above / height),
             )  # fmt: skip
 
 
@@ -150,22 +153,26 @@ def add_axes(figure: Figure, left: float, bottom: float, width: float, height: f
     return ax
 
 
-def legend_lines(keys: Sequence[Line2D | Patch], width: float, style: Style) -> int:
-    """How many lines the legend takes on a figure of this many inches: it is filled column by column."""
+def legend_columns(keys: Sequence[Line2D | Patch], width: float, style: Style) -> int:
+    """The most that fit on a figure of this many inches."""
     letter = style.ticks / 72
     widths = [
-        (KEY_HANDLE + 0.8 + 1.6) * letter + width_of(str(key.get_label()), style.ticks, style.family)
+        (style.key_line + KEY_GAP + style.between_keys) * letter
+        + width_of(str(key.get_label()), style.ticks, style.family)
         for key in keys
     ]
-    for lines in range(1, len(widths)):
-        columns = [widths[start : start + lines] for start in range(0, len(widths), lines)]
-        if sum(map(max, columns)) - 1.6 * letter <= width - 2 * EDGE:
-            return lines
-    return len(widths)
+    for columns in range(len(widths), 1, -1):
+        each = np.array_split(widths, columns)  # as the legend is filled
+        if sum(map(max, each)) - style.between_keys * letter <= width - 2 * EDGE:
+            return columns
+    return 1
 
 
-def _key_height(style: Style) -> float:
-    return (LINE + 0.5) * style.ticks / 72
+def _legend_height(keys: Sequence[Line2D | Patch], width: float, style: Style) -> float:
+    if not keys:
+        return 0.0
+    lines = math.ceil(len(keys) / legend_columns(keys, width, style))
+    return (lines * (1 + BETWEEN_KEYS) + 0.5) * style.ticks / 72
 
 
 def save(figure: Figure, path: Path, formats: Sequence[str], style: Style) -> list[Path]:

@@ -37,6 +37,8 @@ class Style:
     context: float  # the line below a title
     note: float  # words inside the axes
     least: float  # what stands at single points
+    key_line: float  # length of the line beside a key, in letters
+    between_keys: float  # likewise
     marks: float  # size of markers and lines, of the screen's
     titles: bool  # the finding stands above each panel; a paper has captions
     dpi: int
@@ -46,7 +48,7 @@ class Style:
         if self.width is None:
             return self.axes
         width = min(self.axes[0], self.width / columns - self.left - right)
-        return width, min(self.axes[1], 0.8 * width)
+        return width, min(self.axes[1], width)
 
     def columns(self, panels: int) -> int:
         """How many panels stand beside each other: rows of equal length where that is possible."""
@@ -100,6 +102,8 @@ SCREEN = Style(
     context=8,
     note=7.5,
     least=7,
+    key_line=2.6,
+    between_keys=1.6,
     marks=1.0,
     titles=True,
     dpi=200,
@@ -113,7 +117,7 @@ PAPER = Style(
     abreast=1,
     trace=(2.6, 1.1),
     traces_abreast=2,
-    left=0.5,
+    left=0.57,
     bottom=0.37,
     end_labels_up_to=0.85,
     title=8,
@@ -122,6 +126,8 @@ PAPER = Style(
     context=8,
     note=7,
     least=7,
+    key_line=2.0,
+    between_keys=1.0,
     marks=0.7,
     titles=False,
     dpi=400,
@@ -134,7 +140,7 @@ PAPER_WIDE = Style(
     abreast=3,
     trace=(2.6, 1.2),
     traces_abreast=5,
-    left=0.5,
+    left=0.57,
     bottom=0.37,
     end_labels_up_to=1.1,
     title=8,
@@ -143,6 +149,8 @@ PAPER_WIDE = Style(
     context=8,
     note=7,
     least=7,
+    key_line=2.0,
+    between_keys=1.4,
     marks=0.75,
     titles=False,
     dpi=400,

@@ -9,6 +9,7 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from harness.analyze.crossings import Crossing, telling
 from harness.analyze.differences import accuracy_differences
 from harness.analyze.growth import MIB, Scaling
 from harness.analyze.loaded import LoadedRun, load_run
@@ -17,6 +18,7 @@ from harness.analyze.pareto import pareto_points
 from harness.analyze.readings import memory_readings
 from harness.analyze.scaling import scaling_fits
 from harness.present.caveats import failure_table, flag_table
+from harness.present.cost import cost_sections
 from harness.present.differences import difference_sections
 from harness.present.efficient import efficient_sections
 from harness.present.gradient import gradient_sections
@@ -42,13 +44,19 @@ def show_run(run: LoadedRun | Path | str) -> list[RenderableType]:
     shown += difference_sections(accuracy_differences(run))
     shown += gradient_sections(run)
     readings = memory_readings(frame)
+    crossed = telling(run.crossings(), label_order)
     fits = scaling_fits(memory)
     for workload, part in memory.groupby("workload"):
         table = grid(part, "peak_bytes", _mebibytes)
-        notes = [*_scaling(fits, workload), *_about_points(part, "peak_bytes")]
+        notes = [
+            *_scaling(fits, workload),
+            *_crossings(crossed, workload, "memory"),
+            *_about_points(part, "peak_bytes"),
+        ]
         shown.append(section(f"Peak memory of a meta-step, MiB: {workload}", table, notes))
         shown += readings_sections(readings[readings.workload == workload])
     ratios = paired_ratios(frame, method_order)
+    cost = cost_sections(run.costs())
     fits = scaling_fits(time, frame)
     for workload, part in time.groupby("workload"):
         notes = [*_about_time(part), *_scaling(fits, workload), *_about_points(part, "median")]
@@ -57,7 +65,9 @@ def show_run(run: LoadedRun | Path | str) -> list[RenderableType]:
         paired = ratios[ratios.workload == workload]
         if paired.ratio.notna().any():
             title = f"Time relative to {paired.reference.iloc[0]}, paired per round"
-            shown.append(section(title, grid(paired, "ratio", _ratio), _about_ratios(paired)))
+            notes = [*_about_ratios(paired), *_crossings(crossed, workload, "time")]
+            shown.append(section(title, grid(paired, "ratio", _ratio), notes))
+        shown += cost.get(str(workload), [])
     shown += efficient_sections(pareto_points(run))
     if not run.failures.empty:
         shown.append(section("Failed and skipped", failure_table(run.failures), []))
@@ -178,6 +188,10 @@ def _about_time(part: pd.DataFrame) -> list[str]:
 def _scaling(fits: list[Scaling], workload: Any) -> list[str]:
     known = [f for f in fits if f.workload == workload and (f.slope is None or f.slope.is_known)]
     return [f.sentence for f in sorted(known, key=lambda f: label_order(f.method, f.method_label))]
+
+
+def _crossings(crossed: list[Crossing], workload: object, measure: str) -> list[str]:
+    return [each.sentence for each in crossed if (each.workload, each.measure) == (workload, measure)]
 
 
 def _ratio(point: Any) -> str:

@@ -59,9 +59,9 @@ def _most_accurate(summary: pd.DataFrame) -> str:
 
 def _growing(summary: pd.DataFrame) -> str:
     growths = sorted(scaling_fits(summary), key=lambda g: label_order(g.method, g.method_label))
-    flat = [g.method_label for g in growths if g.shape == "flat"]
+    flat = [g.method_label for g in growths if g.shape == "constant"]
     linear = sorted((g for g in growths if g.shape == "linear"), key=lambda g: -g.per_step)
-    other = [g.method_label for g in growths if g.shape not in ("flat", "linear", "unknown")]
+    other = [g.method_label for g in growths if g.shape not in ("constant", "linear", "unknown")]
     subject = PICTURES["memory"].subject
     parts = []
     if 0 < len(linear) <= LISTED:

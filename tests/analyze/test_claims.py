@@ -2,14 +2,25 @@
 
 import re
 import shlex
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from claims import lines, loaded
-from rows import MIB, memory_cell, meta_gradient_run, optimisers_run, row, whole_run
+from rows import MIB, accuracy_cell, memory_cell, meta_gradient_run, optimisers_run, row, whole_run
 
-from harness.analyze.claims import NOT_MEASURED, STATED, claims
+from harness.analyze.claims import NOT_MEASURED, STATED, Stated, claims
 from harness.analyze.claims.claim import verdict_of
+from harness.analyze.claims.cost import NO_DEARER
+from harness.analyze.claims.gains import GAINS, LEAST_GAIN
+from harness.analyze.claims.memory import CURVES, MEMORY_FACTOR, MEMORY_LIMIT, SMALL_FACTOR
+from harness.analyze.claims.roles import MANY, STRETCH
+from harness.analyze.claims.solution import AGREE, PATH, SOLVED
+from harness.analyze.claims.table1 import ERROR_UNROLLED, ROUNDING
+from harness.analyze.claims.vanishing import VANISHING
+from harness.analyze.gradient import error_in_words
+from harness.analyze.scaling import FLAT
+from harness.analyze.work import TARGETS
 from harness.suite import Overrides, load_suite
 
 LIMITS = "no memory limits"
@@ -28,6 +39,13 @@ def test_runs_that_contradict_each_other_are_both_told_by_name() -> None:
     told = lines(LIMITS, loaded(flat(), "good"), loaded(growing(), "bad"))
     assert {line.run: line.verdict for line in told} == {"good": "reproduced", "bad": "not reproduced"}
     assert all(line.sentence.startswith(line.run) for line in told)
+
+
+def test_runs_of_one_name_are_told_apart_by_their_position_or_as_they_are_called() -> None:
+    runs = [loaded(flat(), "run"), loaded(growing(), "run")]
+    assert [line.run for line in lines(LIMITS, *runs)] == ["A (run)", "B (run)"]
+    told = [line for line in claims(runs, ["first", "second"]) if line.name == LIMITS]
+    assert [line.sentence.split(", ")[0] for line in told] == ["first", "second"]
 
 
 def test_workloads_of_a_run_are_judged_apart_and_named_by_what_tells_them_apart() -> None:
@@ -98,6 +116,14 @@ def test_the_protocol_is_told_apart_from_the_papers() -> None:
     assert "in the place of" not in there.differs
 
 
+@pytest.mark.parametrize(("meta_steps", "told"), [(60, True), (20_000, False)])
+def test_a_training_shorter_than_the_authors_is_told(meta_steps: int, told: bool) -> None:
+    cells = [accuracy_cell(method, 8, seed) for method in ("maml", "imaml-hf") for seed in range(5)]
+    run = replace(loaded(cells), manifest={"content": {"accuracy": {"meta_steps": meta_steps}}})
+    (gains,) = lines("gains in accuracy", run)
+    assert (f"trained for {meta_steps:,} meta-steps" in gains.differs) == told
+
+
 @pytest.mark.parametrize(
     ("conditions", "verdict"),
     [
@@ -116,7 +142,7 @@ def test_one_condition_that_fails_decides_and_one_that_is_unknown_leaves_it_open
 
 
 @pytest.mark.parametrize("stated", STATED, ids=lambda stated: stated.name)
-def test_the_command_that_measures_a_claim_is_one_of_ours(stated) -> None:  # type: ignore[no-untyped-def]
+def test_the_command_that_measures_a_claim_is_one_of_ours(stated: Stated) -> None:
     program, command, suite, *options = shlex.split(stated.command)
     assert (program, command) == ("innerloop", "run")
     given = dict.fromkeys(options[::2])
@@ -135,3 +161,25 @@ def test_no_statement_has_a_figure_that_was_only_recalled() -> None:
     recalled = re.compile(r"20-way|fastest|2, 5|linear regression|regression|CG steps|Omniglot")
     for stated in STATED:
         assert not recalled.search(stated.statement), stated.name
+
+
+@pytest.mark.parametrize(
+    ("stated", "threshold"),
+    [
+        (PATH, f"at most {error_in_words(SOLVED, 1)}"),
+        (PATH, f"within {error_in_words(AGREE, 1)}"),
+        (VANISHING, f"{MANY} or more"),
+        (
+            MEMORY_LIMIT,
+            f"within {100 * FLAT:g}%, up to {MANY} inner steps or more and over a factor of {STRETCH}",
+        ),
+        (MEMORY_FACTOR, f"exceed {SMALL_FACTOR:g} times"),
+        (CURVES, f"within {100 * FLAT:g}%"),
+        (NO_DEARER, f"{MANY} or more"),
+        (NO_DEARER, ", ".join(error_in_words(error, 1) for error in TARGETS[:-1])),
+        (GAINS, f"a gain of {100 * LEAST_GAIN:g} points"),
+        (ERROR_UNROLLED, f"at most {error_in_words(ROUNDING, 1)}"),
+    ],
+)
+def test_the_test_in_words_has_the_thresholds_that_are_applied(stated: Stated, threshold: str) -> None:
+    assert threshold in stated.test

@@ -96,7 +96,14 @@ def test_a_maml_on_another_problem_is_no_rival() -> None:
     other = [maml_point(0.2, s, workload=cells[0][0].workload, settings={"lam": 10 * LAM}) for s in STEPS]
     told = lines(ERRORS, loaded([*cells, *other]))
     assert {each.verdict for each in told} == {"not measured"}
-    assert "no maml on the same problem" in told[0].sentence
+    assert "no maml with the lambda and the step size of" in told[0].sentence
+
+
+def test_a_maml_with_another_step_size_is_no_rival() -> None:
+    cells = [cell for cell in meta_gradient_run() if cell[0].method != "maml"]
+    place = {"workload": cells[0][0].workload, "settings": {"inner_lr": 0.05, "lam": LAM}}
+    told = lines(ERRORS, loaded([*cells, *(maml_point(0.02, s, **place) for s in STEPS)]))
+    assert {each.verdict for each in told} == {"not measured"}
 
 
 def test_a_solver_that_decides_from_the_first_step_says_nothing() -> None:

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import rows
+from rows import GLYPHS, METHODS, MIB
 
 from harness.analyze.change import HEADLINE_METRICS, Change
 from harness.analyze.change_in_words import sentence, summary
@@ -19,8 +21,6 @@ from harness.analyze.welch import difference_of_means
 from harness.errors import UsageError
 from harness.frame import frame_of
 from harness.store import Row, RunFolder
-from tests import rows
-from tests.rows import GLYPHS, METHODS, MIB
 
 MACHINE = {"cpu": "Example CPU", "cpu_capability": "AVX2", "cores": 2, "device": "cpu", "threads": 1}
 NUMBERS = count()

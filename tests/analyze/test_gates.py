@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+import rows
+from rows import METHODS
 
 from harness.analyze.change import Change
 from harness.analyze.comparison import Comparison, compare
@@ -14,8 +16,6 @@ from harness.analyze.loaded import LoadedRun
 from harness.errors import UsageError
 from harness.frame import frame_of
 from harness.store import Row
-from tests import rows
-from tests.rows import METHODS
 
 MACHINE = {"cpu": "Example CPU", "cores": 2, "threads": 1}
 GRID = [(method, steps) for method in METHODS for steps in (1, 4, 16)]

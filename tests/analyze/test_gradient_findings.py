@@ -269,3 +269,14 @@ def test_without_lambda_the_condition_number_is_the_workloads_own() -> None:
 )
 def test_an_error_is_written_in_few_letters(error: float, words: str) -> None:
     assert error_in_words(error) == words
+
+
+def test_two_points_do_not_say_that_an_error_still_falls() -> None:
+    def falls(*errors: float) -> bool | None:
+        cells = curve({2**i: error for i, error in enumerate(errors)}, inner_residual=1e-17)
+        return floors(cells)["glyphs[shots=1] maml"].falls
+
+    assert falls(0.5, 0.1) is None
+    assert falls(0.5, 0.2, 0.1) is True
+    assert falls(0.5, 0.1, 0.1) is False
+    assert falls(0.1, 0.1, 0.05) is None  # one step down after none: either may be chance

@@ -16,7 +16,7 @@ from harness.store import Row
 STEPS = (1, 2, 4, 8, 16, 32, 64)
 TIMED = {"measure": "time", "metric": "step_seconds", "unit": "s", "cell_id": "time-0"}
 LAWS: dict[str, Callable[[float], float]] = {
-    "flat": lambda k: 70.0,
+    "constant": lambda k: 70.0,
     "sqrt": lambda k: 45 + 27.6 * np.sqrt(k),
     "linear": lambda k: 45 + 26.35 * k,
     "quadratic": lambda k: 45 + 0.3 * k**2,
@@ -57,7 +57,7 @@ def only(summary: pd.DataFrame, rows: pd.DataFrame | None = None) -> Scaling:
 def test_laws_of_memory_are_told_apart_exactly(shape: str) -> None:
     found = only(memory(LAWS[shape]))
     assert (found.shape, found.exact) == (shape, True)
-    if shape == "flat":
+    if shape == "constant":
         assert np.isnan(found.exponent)
         return
     assert found.exponent == pytest.approx(EXPONENTS[shape], abs=1e-4)
@@ -98,7 +98,7 @@ def test_dropping_what_failed_calls_late_growth_flat() -> None:
 
     everything = memory(law, (1, 2, 16, 32), budget_mib=300)
     naive = only(everything.dropna(subset="peak_bytes"))
-    assert (naive.shape, naive.sentence) == ("flat", "maml: flat (+0.0 %, steps 1 to 2)")
+    assert (naive.shape, naive.sentence) == ("constant", "maml: flat (+0.0 %, steps 1 to 2)")
     honest = only(everything)
     assert honest.shape == "late"
     assert honest.sentence == (
@@ -187,7 +187,7 @@ def test_a_real_lack_of_memory_bounds_a_peak_as_far_as_its_message_says(detail: 
     cells = [row(inner_steps=k, value=60.0 * MIB) for k in (1, 2, 4)]
     found = only(memory_summary(frame_of([*cells, lost])))
     assert found.bound / MIB == pytest.approx(mib, nan_ok=True)
-    assert found.shape == ("flat" if np.isnan(mib) else "late")
+    assert found.shape == ("constant" if np.isnan(mib) else "late")
     assert found.failed_at == 16
 
 
@@ -238,17 +238,14 @@ def test_linear_and_flat_time_are_told_apart_through_noise_and_the_rate_is_cover
     assert found.sentence.startswith("maml: +3") and "linear: exponent 0.9" in found.sentence  # noqa: PT018
     flat = times(lambda k: 0.2, (1, 2, 4, 8, 16), 3, seed=1)
     found = only(time_summary(flat), flat)
-    assert found.shape == "flat"
+    assert found.shape == "constant"
     assert found.sentence.endswith("steps 1 to 16); exponent not identified")
     assert found.change_low < 0 < found.change_high
 
 
 def test_three_blocks_bound_an_exponent_from_three_points_and_one_block_does_not() -> None:
     several = times(lambda k: 0.02 + 0.034 * k, (1, 4, 16), 3, seed=3)
-    assert (
-        "; if it is a power of the steps, the exponent is 0.9"
-        in only(time_summary(several), several).sentence
-    )
+    assert "; if a power of the steps, exponent 0.9" in only(time_summary(several), several).sentence
     one = times(lambda k: 0.02 + 0.034 * k, (1, 4, 16), 1, seed=3)
     found = only(time_summary(one), one)
     assert (found.shape, np.isnan(found.exponent_low)) == ("unknown", True)
@@ -288,3 +285,10 @@ def test_a_sentence_rests_on_the_rows_of_its_curve() -> None:
     (evidence,) = found["maml"].evidence
     assert list(evidence.rows(frame).inner_steps) == [1, 2]
     assert set(evidence.rows(frame).method) == {"maml"}
+
+
+def test_a_curve_without_any_law_says_no_exponent() -> None:
+    """Three points that rise and fall: no law has them, and none is left to judge the noise by."""
+    found = only(peaks(1.0, 3.2, 1.0))
+    assert found.shape == "uneven"
+    assert found.sentence == "maml: +0 % (steps 1 to 4), not on a smooth curve: exponent not identified"

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import rows
+from rows import METHODS
 
 from harness.cli.app import call
 from harness.store import Row
-from tests import rows
-from tests.rows import METHODS
 
 GATES = ["--fail-on", "peak_bytes>5%", "--fail-on", "step_seconds>15%"]
 GRID = [(method, steps) for method in METHODS for steps in (1, 4, 16)]

@@ -16,7 +16,8 @@ from harness.core.work import begin, count, counting
 from harness.measure.bench import Bench
 from harness.measure.time import warm_up
 from harness.measure.work import work_readings
-from harness.protocol import Reading, TimeSettings
+from harness.measure_settings import TimeSettings
+from harness.protocol import Reading
 from harness.workloads.sinusoid import Sinusoid
 from methods.fomaml import FOMAML
 from methods.imaml import ImamlGD

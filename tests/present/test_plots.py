@@ -34,7 +34,6 @@ from harness.present.trace import phase_spans, where_memory_peaks
 from harness.present.words import workload_in_words
 from harness.store import Row
 
-
 PICTURES = ("accuracy", "memory", "time", "pareto")
 
 

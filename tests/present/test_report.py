@@ -1,5 +1,6 @@
 """The report as a file: whole without anything else, its words safe, its sentences traceable to rows."""
 
+import colorsys
 import re
 import shlex
 from collections import Counter
@@ -14,6 +15,7 @@ from rows import (
     GLYPHS,
     METHODS,
     accuracy_cell,
+    gradient_cell,
     memory_cell,
     meta_gradient_run,
     regression,
@@ -33,6 +35,7 @@ from harness.present.report.drawings import PAGE
 from harness.present.report.ink import GRAPHICAL, LETTERS, PAPER, contrast, ink_of, lightness_of
 from harness.present.report.inline_svg import inline_svg
 from harness.present.report.sources import IDS_SHOWN
+from harness.present.trace import PHASES
 
 VOID = {"meta", "link", "br", "hr", "img", "input"}
 CONTENT = {
@@ -292,6 +295,34 @@ def test_shades_of_a_method_keep_their_order_on_either_paper(scheme: str) -> Non
     lightness = [lightness_of(getattr(ink_of(shade), scheme)) for shade in shades]
     assert lightness == sorted(lightness, reverse=True)
     assert len(set(lightness)) == len(lightness)
+
+
+def test_what_lies_behind_lines_is_dark_on_dark_paper_and_as_it_is_on_light() -> None:
+    for colour in PHASES.values():
+        ink = ink_of(colour)
+        assert contrast(ink.light, PAPER["light"]) < 2
+        assert contrast(ink.dark, PAPER["dark"]) < 2
+
+
+def test_a_dark_shade_keeps_its_hue_on_dark_paper() -> None:
+    shades = [look.colour for look in looks([("imaml-gd", f"imaml-gd[cg={i}]") for i in range(4)]).values()]
+    for shade in shades:
+        before, after = (colorsys.rgb_to_hls(*parts_of(c)) for c in (shade, ink_of(shade).dark))
+        assert after[0] == pytest.approx(before[0], abs=0.05)
+        assert after[2] > 0.4  # saturation: none of them is nearly grey
+
+
+def parts_of(colour: str) -> tuple[float, float, float]:
+    red, green, blue = (int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5))
+    return red, green, blue
+
+
+def test_an_error_of_nothing_is_told_as_0_though_it_is_drawn_above(tmp_path: Path) -> None:
+    values = {"rel_error_unrolled": 0.0, "gradient_evaluations": 2.0, "hessian_products": 1.0}
+    cells = [gradient_cell("maml", steps, values=values, settings={"lam": 0.0}) for steps in (1, 2, 4)]
+    page = page_of(write_run(tmp_path / "run", cells))
+    assert "maml: 0 at 1 to 0 at 4" in page.text
+    assert "1.000e-17" not in page.text
 
 
 def test_contrast_is_that_of_the_guidelines() -> None:

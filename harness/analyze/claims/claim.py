@@ -1,24 +1,20 @@
 """What a claim of the paper is to this harness: a stated test, and what the rows of a run say to it."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 import pandas as pd
 
-from harness.analyze.claims.roles import listed
+from harness.analyze.claims.protocol import Protocol
+from harness.analyze.claims.roles import by_numbers
 from harness.analyze.finding import Evidence
 from harness.analyze.loaded import LoadedRun
-from harness.frame import split_workload
-from harness.settings import format_settings, telling_apart
 
 Verdict = Literal["reproduced", "not reproduced", "not measured"]
 REPRODUCED: Verdict = "reproduced"
 NOT_REPRODUCED: Verdict = "not reproduced"
 NOT_MEASURED: Verdict = "not measured"
-
-ALWAYS_NAMED = ("ways", "shots", "condition")  # of a workload's settings; shots where there are ways
-PAPERS_OWN = ("omniglot", "mini-imagenet")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,17 +70,17 @@ class Claim:
     command: str
 
 
-def judged(stated: Stated, runs: Sequence[LoadedRun]) -> list[Claim]:
+def judged(stated: Stated, runs: Sequence[Protocol]) -> list[Claim]:
     """One for each run and workload that decides; where none does, those that come near it, with what they
     lack; where there are none of those either, one that says what is needed."""
-    found = [(run, outcome) for run in runs for outcome in stated.judge(run)]
-    deciding = [(run, outcome) for run, outcome in found if outcome.verdict != NOT_MEASURED]
-    return [_claim(stated, run, outcome) for run, outcome in deciding or found] or [_unmeasured(stated)]
+    found = [(protocol, outcome) for protocol in runs for outcome in stated.judge(protocol.run)]
+    deciding = [(protocol, outcome) for protocol, outcome in found if outcome.verdict != NOT_MEASURED]
+    return [_claim(stated, *each) for each in deciding or found] or [_unmeasured(stated)]
 
 
-def _claim(stated: Stated, run: LoadedRun, outcome: Outcome) -> Claim:
-    place = place_of(run, outcome.workload) if outcome.workload else ""
-    where = ", ".join(filter(None, (run.name, place)))
+def _claim(stated: Stated, protocol: Protocol, outcome: Outcome) -> Claim:
+    place = protocol.place(outcome.workload) if outcome.workload else ""
+    where = ", ".join(filter(None, (protocol.name, place)))
     decided = outcome.verdict != NOT_MEASURED
     return Claim(
         name=stated.name,
@@ -92,11 +88,11 @@ def _claim(stated: Stated, run: LoadedRun, outcome: Outcome) -> Claim:
         statement=stated.statement,
         test=stated.test,
         verdict=outcome.verdict,
-        sentence=f"{where}: {outcome.words}{flagged(run, outcome.evidence)}",
+        sentence=f"{where}: {outcome.words}{protocol.flagged(outcome.evidence)}",
         evidence=outcome.evidence,
-        run=run.name,
+        run=protocol.name,
         workload=outcome.workload,
-        differs=differences(run, outcome.evidence) if decided else "",
+        differs=protocol.differences(outcome.evidence) if decided else "",
         command=stated.command,
     )
 
@@ -117,44 +113,6 @@ def _unmeasured(stated: Stated) -> Claim:
     )
 
 
-def place_of(run: LoadedRun, workload: str) -> str:
-    """A workload by its name and the settings that matter or tell it from others of the run."""
-    name, settings = split_workload(workload)
-    others = [split_workload(text) for text in run.rows.workload.unique()]
-    apart = telling_apart([each for other, each in others if other == name])
-    named = ALWAYS_NAMED if "ways" in settings else ALWAYS_NAMED[2:]
-    shown = {key: value for key, value in settings.items() if key in (*named, *apart)}
-    return f"{name}[{format_settings(shown)}]" if shown else name
-
-
-def flagged(run: LoadedRun, evidence: Iterable[Evidence]) -> str:
-    """A clause on the methods whose rows an instrument doubts; empty without any."""
-    flags = run.rows[run.rows.metric == "flag"]
-    doubted = [replace(each, metrics=()).rows(flags).method_label for each in evidence]
-    labels = list(dict.fromkeys(label for labels in doubted for label in labels))
-    return f". Flagged: {listed(labels)}, see `innerloop show`" if labels else ""
-
-
-def differences(run: LoadedRun, evidence: Iterable[Evidence]) -> str:
-    """What is known to be unlike the paper in the rows of this evidence."""
-    names = list(dict.fromkeys(split_workload(each.workload)[0] for each in evidence))
-    measures = {each.measure for each in evidence}
-    said = []
-    if measures & {"memory", "time", "accuracy"}:
-        strange = [name for name in names if name not in PAPERS_OWN]
-        said += [f"{', '.join(strange)} in the place of Omniglot"] if strange else []
-    if measures & {"memory", "time"}:
-        machine = run.environment.get("device_name")
-        said += [f"read on {machine}"] if machine else []
-        said.append("the paper's instruments are not known, so shapes are compared and no absolute values")
-    if "accuracy" in measures:
-        said.append("trained as the suite says, not for as long as in the paper")
-    if "gradient" in measures:
-        said.append("in float64, on ridge regression of our own making" if names == ["linear-regression"] else
-                    "in float64, at the initial parameters")  # fmt: skip
-    return "; ".join(said)
-
-
 def verdict_of(conditions: Iterable[bool | None]) -> Verdict:
     """Of a test with several conditions, None being one that is too weak to call: one that fails decides."""
     conditions = list(conditions)
@@ -167,4 +125,5 @@ def curves_of(summary: pd.DataFrame, methods: Sequence[str]) -> Iterator[tuple[s
     """Each workload of a summary with the curves of these methods, by label; none without any of them."""
     chosen = summary[summary.method.isin(list(methods))]
     for workload, part in chosen.groupby("workload", sort=True):
-        yield str(workload), {str(label): curve for label, curve in part.groupby("method_label", sort=False)}
+        of_label = {str(label): curve for label, curve in part.groupby("method_label", sort=False)}
+        yield str(workload), {label: of_label[label] for label in sorted(of_label, key=by_numbers)}

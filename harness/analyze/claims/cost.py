@@ -1,4 +1,4 @@
-"""The abstract's claims 3 and 4: what iMAML takes of memory and of time."""
+"""The abstract's claim 4: what iMAML takes of time, and of gradients and Hessian products."""
 
 from collections.abc import Iterator
 

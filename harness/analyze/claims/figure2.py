@@ -5,6 +5,7 @@ What the curves should look like is put as expected, for of the figure itself we
 
 from collections.abc import Iterator
 from itertools import pairwise
+from typing import Any
 
 import pandas as pd
 
@@ -27,50 +28,40 @@ from harness.analyze.loaded import LoadedRun
 
 ERROR = "rel_error_implicit"
 APPROACHED = 0.1  # of the error at the fewest steps
-ABOVE_THE_FLOOR = (
-    10.0  # times what the linear solver leaves in the end: below, the inner loop decides nothing
-)
+ABOVE_THE_FLOOR = 10.0  # times what the linear solver leaves in the end: below, it decides too
 LEAST_ERROR = 1e-12  # what rounding may be on a problem of condition number 1000
 POINTS = 3
 
 
 def errors_approach(run: LoadedRun) -> Iterator[Outcome]:
-    """MAML unrolled on the same proximal problem against iMAML with gradient descent, for each lambda."""
+    """MAML unrolled on the same proximal problem against iMAML, both by the same gradient descent."""
     settings = settings_of(run.rows, "gradient")
     for workload, curves in curves_of(run.gradient.dropna(subset=ERROR), (MAML, IMAML_GD)):
-        of_lam: dict[float, dict[str, pd.DataFrame]] = {}
+        loops: dict[tuple[float, Any], dict[str, pd.DataFrame]] = {}
         for label, curve in curves.items():
             own = settings[workload, label]
             if optimiser_of(own) == GRADIENT_DESCENT:
-                of_lam.setdefault(lam_of(own), {})[label] = curve
-        for same in of_lam.values():
-            unrolled = [label for label in same if settings[workload, label]["method"] == MAML]
-            cg = {
-                label: settings[workload, label].get("cg_steps", 0) for label in same if label not in unrolled
-            }
-            if not cg:
-                continue
-            if not unrolled:
-                words = f"no maml on the same problem, with the lambda of {next(iter(cg))}"
+                loops.setdefault((lam_of(own), own.get("inner_lr")), {})[label] = curve
+        for same in loops.values():
+            own = {label: settings[workload, label] for label in same}
+            unrolled = [label for label in same if own[label]["method"] == MAML]
+            implicit = [label for label in same if label not in unrolled]
+            if implicit and unrolled:
+                implicit.sort(key=lambda label: own[label].get("cg_steps", 0))
+                yield _errors_approach(run.rows, workload, unrolled[0], implicit, same)
+            elif implicit:
+                words = f"no maml with the lambda and the step size of {implicit[0]}"
                 yield Outcome(verdict=NOT_MEASURED, words=words, workload=workload)
-                continue
-            ordered = sorted(cg, key=lambda label: cg[label])
-            yield _errors_approach(
-                run, workload, unrolled[0], {label: same[label] for label in ordered}, same
-            )
 
 
 def _errors_approach(
-    run: LoadedRun,
-    workload: str,
-    maml: str,
-    implicit: dict[str, pd.DataFrame],
-    curves: dict[str, pd.DataFrame],
+    rows: pd.DataFrame, workload: str, maml: str, implicit: list[str], curves: dict[str, pd.DataFrame]
 ) -> Outcome:
-    *_, best = implicit  # with the most CG steps
+    """`implicit`: labels by their CG steps, of which the one with the most is held against MAML."""
+    best = implicit[-1]
     ends = {label: (curves[label].iloc[0][ERROR], curves[label].iloc[-1][ERROR]) for label in (maml, best)}
     left = ends[best][1]
-    ratios = _paired_errors(run.rows, workload, maml, best)
+    ratios = _paired_errors(rows, workload, maml, best)
     above = curves[maml].set_index("inner_steps")[ERROR] > max(ABOVE_THE_FLOOR * left, LEAST_ERROR)
     ratios = ratios[ratios.index.map(above).fillna(False).astype(bool)]
     labels = (maml, *implicit)
@@ -83,7 +74,7 @@ def _errors_approach(
         return Outcome(verdict=NOT_MEASURED, words=words, workload=workload, evidence=evidence)
     approach = [_approaches(curves[label]) for label in ends]
     nearer = bool((ratios["min"] > 1).all())
-    finals = [float(curve.iloc[-1][ERROR]) for curve in implicit.values()]
+    finals = [float(curves[label].iloc[-1][ERROR]) for label in implicit]
     falls = all(more <= max(fewer, LEAST_ERROR) for fewer, more in pairwise(finals))
     from_to = [
         f"{label} from {error_in_words(first)} to {error_in_words(last)}"
@@ -100,8 +91,8 @@ def _errors_approach(
         words += f"; in the end there remain {listed(after)}"
     overtaken = [
         f"{label} from {steps}"
-        for label, curve in implicit.items()
-        if label != best and (steps := _overtaken_at(curve, curves[maml])) is not None
+        for label in implicit[:-1]
+        if (steps := _overtaken_at(curves[label], curves[maml])) is not None
     ]
     if overtaken:
         words += f"; MAML is nearer than {listed(overtaken)} steps on"

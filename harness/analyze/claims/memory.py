@@ -14,6 +14,7 @@ from harness.analyze.claims.roles import (
     MAML,
     MANY,
     STRETCH,
+    by_numbers,
     listed,
     settings_of,
 )
@@ -27,8 +28,9 @@ SMALL_FACTOR = 4.0
 """The paper names no number. A product with the Hessian that differentiates a gradient keeps that gradient's
 forward and backward pass, twice what a gradient keeps, and a derivative of each."""
 
-
 ONE_STEP = 0.05  # of the peak: unrolled, a sixteenfold loop holds several times as much
+TOO_LITTLE = f"a shape takes three points, over a factor of {STRETCH} in inner steps"
+PEAK = ("peak_bytes", "baseline_bytes")
 
 
 def memory_of_one_gradient(run: LoadedRun) -> Iterator[Outcome]:
@@ -72,9 +74,6 @@ def _factors(workload: str, implicit: dict[str, pd.DataFrame], gradient: pd.Seri
     )
     verdict = verdict_of(factor <= SMALL_FACTOR for factor in factors.values())
     return Outcome(verdict=verdict, words=words, workload=workload, evidence=evidence)
-
-
-PEAK = ("peak_bytes", "baseline_bytes")
 
 
 def memory_sets_no_limit(run: LoadedRun) -> Iterator[Outcome]:
@@ -157,10 +156,10 @@ def _orders(unrolled: Sequence[Scaling], implicit: Sequence[Scaling]) -> list[bo
 
 def _curves(run: LoadedRun) -> Iterator[tuple[str, list[Scaling], list[Scaling]]]:
     """Each workload with the memory curves of MAML and of iMAML."""
-    fits = scaling_fits(run.memory)
-    for workload in dict.fromkeys(fit.workload for fit in fits):
+    fits = sorted(scaling_fits(run.memory), key=lambda fit: by_numbers(fit.method_label))
+    for workload in sorted({fit.workload for fit in fits}):
         here = [fit for fit in fits if fit.workload == workload]
-        unrolled = [fit for fit in here if fit.method == MAML]
+        unrolled = [fit for fit in here if fit.method == MAML and fit.points]
         yield workload, unrolled, [fit for fit in here if fit.method in IMAML]
 
 
@@ -172,22 +171,17 @@ def _outcome(verdict: Verdict, words: str, workload: str, curves: Sequence[Scali
 def _over_cg_steps(
     memory: pd.DataFrame, workload: str, settings: dict[tuple[str, str], dict[str, Any]]
 ) -> tuple[int, int, float, int] | None:
-    """Fewest and most CG steps, the change of the peak between any of them, and at how many inner steps."""
+    """Fewest and most CG steps, by how much their peaks differ, and at how many inner steps: the most."""
     peaks = memory[(memory.workload == workload) & (memory.method == IMAML_GD)].dropna(subset="peak_bytes")
     cg = peaks.method_label.map(lambda label: settings[workload, label].get("cg_steps", 0))
-    for steps, point in peaks.groupby("inner_steps", sort=True):
+    for steps in sorted(peaks.inner_steps.unique(), reverse=True):
+        point = peaks[peaks.inner_steps == steps]
         numbers = cg[point.index]
         if numbers.nunique() == cg.nunique() > 1:
-            found = (
-                int(numbers.min()),
-                int(numbers.max()),
-                point.peak_bytes.max() / point.peak_bytes.min() - 1,
-            )
-            return *found, int(str(steps))
+            change = float(point.peak_bytes.max() / point.peak_bytes.min() - 1)
+            return int(numbers.min()), int(numbers.max()), change, int(steps)
     return None
 
-
-TOO_LITTLE = f"a shape takes three points, over a factor of {STRETCH} in inner steps"
 
 MEMORY_LIMIT = Stated(
     name="no memory limits",
@@ -200,7 +194,6 @@ MEMORY_LIMIT = Stated(
     command="innerloop run memory-limits",
     judge=memory_sets_no_limit,
 )
-
 
 MEMORY_FACTOR = Stated(
     name="memory of one gradient",

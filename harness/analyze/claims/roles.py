@@ -5,6 +5,7 @@ implementations, whose faults would not be the paper's.
 """
 
 import json
+import re
 from typing import Any
 
 import pandas as pd
@@ -42,6 +43,12 @@ def optimiser_of(settings: dict[str, Any]) -> str:
     descent, and so was iMAML's before it could be chosen."""
     plain = GRADIENT_DESCENT if settings["method"] in (MAML, IMAML_GD) else str(settings["method"])
     return str(settings.get("optimiser", plain))
+
+
+def by_numbers(label: str) -> list[tuple[float, str]]:
+    """A key that sorts labels by their numbers as numbers: `cg_steps=2` before `cg_steps=10`."""
+    parts = re.split(r"(\d+(?:\.\d+)?(?:e[+-]?\d+)?)", label)
+    return [(float(part), "") if i % 2 else (0.0, part) for i, part in enumerate(parts)]
 
 
 def listed(words: list[str]) -> str:

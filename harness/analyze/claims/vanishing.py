@@ -53,8 +53,9 @@ def _norms_stay(workload: str, curves: dict[str, pd.DataFrame]) -> Outcome:
     evidence = [_rows(workload, tuple(norms), *(norm.steps for norm in norms.values()))]
     if known:
         evidence.append(_rows(workload, (str(nearest.method_label),), (int(nearest.inner_steps),)))
-    shares = sorted(f"{norm.share:.2f}" for norm in norms.values())
-    spread = shares[0] if shares[0] == shares[-1] else f"{shares[0]} to {shares[-1]}"
+    shares = [norm.share for norm in norms.values()]
+    least, most = f"{min(shares):.2f}", f"{max(shares):.2f}"
+    spread = least if least == most else f"{least} to {most}"
     what = "the exact one's" if known else "that at a quarter of the steps"
     longest = max(norm.steps[-1] for norm in norms.values())
     variants = f"{len(norms)} variants of iMAML" if len(norms) > 1 else next(iter(norms))

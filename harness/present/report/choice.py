@@ -7,7 +7,6 @@ import pandas as pd
 
 from harness.analyze.growth import MIB
 from harness.analyze.loaded import LoadedRun
-from harness.analyze.pareto import pareto_points
 from harness.present.palette import label_order
 from harness.present.report.blocks import Cell, Table
 from harness.present.report.cells import NONE, count, in_digits, number, numeric_columns, text
@@ -25,7 +24,7 @@ AXES = {
 def pareto_tables(runs: dict[str, LoadedRun]) -> Iterator[Table]:
     """A table a run and workload in which anything is to be weighed, the efficient points first."""
     for run, loaded in runs.items():
-        points = pareto_points(loaded)
+        points = loaded.pareto()
         for workload, part in points.groupby("workload", sort=False):
             weighed = part[part.is_efficient.notna()]
             if len(weighed):

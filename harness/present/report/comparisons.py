@@ -5,7 +5,6 @@ from collections.abc import Iterator
 import numpy as np
 
 from harness.analyze.difference import UNCOMPARED, Difference
-from harness.analyze.differences import accuracy_differences
 from harness.analyze.loaded import LoadedRun
 from harness.present.report.blocks import Cell, Statement, Table
 from harness.present.report.cells import NONE, count, number, numeric_columns, text
@@ -16,7 +15,7 @@ TOLD_FIRST = 3  # of one workload: the largest differences that were called
 
 
 def differences_of(runs: dict[str, LoadedRun]) -> dict[str, list[Difference]]:
-    return {name: accuracy_differences(run) for name, run in runs.items()}
+    return {name: run.accuracy_differences() for name, run in runs.items()}
 
 
 def difference_table(found: dict[str, list[Difference]]) -> Table:

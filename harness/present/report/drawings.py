@@ -53,7 +53,7 @@ def drawings(runs: dict[str, LoadedRun]) -> Iterator[Drawing]:
                 measure=measure_of(drawn.name),
                 workload=str(workload),
                 title=drawn.title,
-                context="; ".join((*contexts, *drawn.notes)),
+                context=" ".join((f"{'; '.join(contexts)}.", *drawn.notes)),
                 figure=drawn.figure,
                 points=drawn.points,
                 evidence=tuple((str(run), drawn.evidence) for run in drawn.points.run.unique()),

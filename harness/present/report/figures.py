@@ -4,14 +4,14 @@ import re
 import shlex
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from harness.analyze.growth import MIB
 from harness.analyze.loaded import LoadedRun
-from harness.present.curves import Curves, curves_of
+from harness.present.curves import NOTHING, Curves, curves_of
 from harness.present.grid import PARTLY
 from harness.present.palette import label_order
+from harness.present.pareto import AXES
 from harness.present.pictures import PICTURES, TRACE
 from harness.present.report.blocks import Cell, Figure, Table
 from harness.present.report.cells import NONE, count, in_digits, number, numeric_columns, text
@@ -28,7 +28,6 @@ INTERVALS = {
 }
 COUNTED = {"accuracy": "seeds", "time": "rounds", "gradient": "seeds"}
 STEPS_ACROSS = 12  # columns of a table of methods by inner steps: of more, a line a point
-UNTOLD = ["workload", "method"]  # columns of a frame that the caption and the label have told
 FLAGGED = "‡"
 
 
@@ -98,7 +97,13 @@ def _line_in_words(run: str, label: str, line: pd.DataFrame, curves: Curves) -> 
 def _curves(drawing: Drawing) -> Curves | None:
     if drawing.name not in PICTURES:
         return None
-    return next(iter(curves_of(drawing.name, drawing.points)), None)
+    curves = next(iter(curves_of(drawing.name, drawing.points)), None)
+    if (
+        curves is not None and curves.is_error
+    ):  # drawn above 0, for want of one on the axis; told as what it is
+        drawn = curves.points[["value", "low", "high"]]
+        curves.points[["value", "low", "high"]] = drawn.mask(drawn <= NOTHING, 0.0)
+    return curves
 
 
 def _table(drawing: Drawing, curves: Curves | None, *, several: bool) -> Table:
@@ -106,7 +111,7 @@ def _table(drawing: Drawing, curves: Curves | None, *, several: bool) -> Table:
     if drawing.name == TRACE:
         columns, lines = _peaks(drawing.points, several)
     elif curves is None:
-        columns, lines = _frame(drawing.points.drop(columns=UNTOLD if several else [*UNTOLD, "run"]))
+        columns, lines = _weighed(drawing.points, several)
     elif curves.by_steps and curves.points.inner_steps.nunique() <= STEPS_ACROSS:
         columns, lines, notes = _grid(curves, drawing, several)
     else:
@@ -222,18 +227,29 @@ def _peaks(traces: pd.DataFrame, several: bool) -> tuple[tuple[str, ...], list[t
     return (*places, "inner steps", "highest (MiB)", "phase", "after this share of the operators"), lines
 
 
-def _frame(frame: pd.DataFrame) -> tuple[tuple[str, ...], list[tuple[Cell, ...]]]:
-    """A frame as it is."""
-    lines = [tuple(_any(value) for value in line) for line in frame.itertuples(index=False, name=None)]
-    return tuple(str(column).replace("_", " ") for column in frame.columns), lines
+def _weighed(points: pd.DataFrame, several: bool) -> tuple[tuple[str, ...], list[tuple[Cell, ...]]]:
+    """A line a point and cost: what it gives, what it takes, and whether another point beats it."""
+    records = [{str(name): value for name, value in point.items()} for point in points.to_dict("records")]
+    records.sort(
+        key=lambda p: (p["cost"], not p["is_efficient"], label_order(p["method"], p["method_label"]))
+    )
+    lines = []
+    for point in records:
+        gives, takes = (_on_axis(point, side) for side in ("quality", "cost"))
+        beaten = "no" if point["is_efficient"] else "perhaps" if point["may_be_efficient"] else "yes"
+        run = [text(point["run"])] if several else []
+        steps = count(point["inner_steps"])
+        lines.append((Cell(point["method_label"]), *run, steps, *gives, *takes, Cell(beaten)))
+    places = ("method", *(["run"] if several else []), "inner steps")
+    return (*places, "gives", "quality", "takes", "cost", "beaten"), lines
 
 
-def _any(value: Any) -> Cell:
-    if isinstance(value, bool | np.bool_):
-        return Cell("yes" if value else "no")
-    if isinstance(value, int | float) and pd.notna(value):
-        return count(value) if float(value).is_integer() else number(value)
-    return NONE if pd.isna(value) else text(value)
+def _on_axis(point: dict[str, Any], side: str) -> tuple[Cell, Cell]:
+    """The name of the axis, and the value in its unit."""
+    axis = AXES[point[side]]
+    value, low, high = (axis.unit * point[f"{side}_{end}"] for end in ("value", "low", "high"))
+    ends = f"{in_digits(low, 3)} to {in_digits(high, 3)}" if low < high else ""
+    return Cell(axis.name), Cell(in_digits(value), float(value), ends)
 
 
 def _free_id(wanted: str, taken: set[str]) -> str:

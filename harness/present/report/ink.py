@@ -8,7 +8,7 @@ paper, shades of one colour keep their order, and a colour that can be read as i
 import re
 from dataclasses import dataclass
 
-from harness.present.palette import with_lightness
+from harness.present.palette import from_linear, to_linear, with_lightness
 
 PAPER = {"light": "#FFFFFF", "dark": "#15181B"}
 INK = {"light": "#1D2125", "dark": "#E4E6E8"}
@@ -29,7 +29,7 @@ LIGHTEST = {False: 58.0, True: 47.0}  # on light paper, of lines and of letters:
 LIGHTEST_PRESSED = {False: 61.0, True: 49.0}
 DARKEST = {False: 44.0, True: 57.0}  # on dark paper: what black becomes
 LIGHT_ENOUGH = 68.0  # on dark paper: from here on a colour stays as it is
-PALE = 84.0  # a colour as light as this is a background
+PALE, PALE_RANGE = 75.0, 60  # a colour as light as this whose parts differ by no more is a background
 PALE_ON_DARK = 17.0
 NEUTRAL = 12  # of 255: the largest distance between the parts of a grey
 HEX = re.compile(r"#[0-9a-fA-F]{6}\b")
@@ -54,7 +54,7 @@ def ink_of(colour: str, *, letters: bool = False) -> Ink:
             name = "grey"
         return Ink(name, NEUTRALS[name]["light"], NEUTRALS[name]["dark"])
     name = f"{'t' if letters else 'c'}{colour[1:].lower()}"
-    if lightness > PALE and not letters:
+    if not letters and lightness > PALE and _range(colour) <= PALE_RANGE:
         return Ink(name, colour, with_lightness(colour, PALE_ON_DARK))
     return Ink(name, _on_light(colour, lightness, letters), _on_dark(colour, lightness, letters))
 
@@ -67,8 +67,7 @@ def lightness_of(colour: str) -> float:
 
 def luminance(colour: str) -> float:
     """Relative, 0 to 1 (WCAG 2.2)."""
-    parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
-    linear = [p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
+    linear = [to_linear(int(colour[i : i + 2], 16) / 255) for i in (1, 3, 5)]
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
 
@@ -87,8 +86,13 @@ def style_sheet(inks: set[Ink]) -> str:
 
 
 def _is_neutral(colour: str) -> bool:
+    return _range(colour) <= NEUTRAL
+
+
+def _range(colour: str) -> int:
+    """The distance between the parts of a colour, 0 to 255."""
     parts = [int(colour[i : i + 2], 16) for i in (1, 3, 5)]
-    return max(parts) - min(parts) <= NEUTRAL
+    return max(parts) - min(parts)
 
 
 def _on_light(colour: str, lightness: float, letters: bool) -> str:
@@ -103,4 +107,13 @@ def _on_dark(colour: str, lightness: float, letters: bool) -> str:
     if lightness >= LIGHT_ENOUGH:
         return colour
     darkest = DARKEST[letters]
-    return with_lightness(colour, darkest + lightness / LIGHT_ENOUGH * (LIGHT_ENOUGH - darkest))
+    return _brightened(colour, darkest + lightness / LIGHT_ENOUGH * (LIGHT_ENOUGH - darkest))
+
+
+def _brightened(colour: str, lightness: float) -> str:
+    """The colour lit more strongly, and mixed with white only where that does not reach the lightness: a dark
+    shade stays a shade of its colour, where white alone would make it grey."""
+    wanted = ((lightness + 16) / 116) ** 3
+    parts = [to_linear(int(colour[i : i + 2], 16) / 255) for i in (1, 3, 5)]
+    lit = [part * min(wanted / luminance(colour), 1 / max(parts)) for part in parts]
+    return with_lightness("#" + "".join(f"{round(255 * from_linear(part)):02X}" for part in lit), lightness)

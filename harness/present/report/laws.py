@@ -1,4 +1,4 @@
-"""How memory, time and work grow, and where one method overtakes another: sentences, with their numbers."""
+"""How memory, time and work grow: sentences, with the numbers of each law."""
 
 from collections.abc import Iterator
 from itertools import groupby
@@ -8,14 +8,15 @@ import numpy as np
 from harness.analyze.finding import Evidence
 from harness.analyze.growth import MIB, Scaling
 from harness.analyze.loaded import LoadedRun
-from harness.analyze.scaling import scaling_fits
 from harness.analyze.work import CONDITIONED, Order, orders_in, work_in
 from harness.present.palette import label_order
 from harness.present.report.blocks import Block, Cell, Prose, Section, Statement, Statements, Table
 from harness.present.report.cells import NONE, in_digits, numeric_columns, text
 from harness.present.report.sources import Tracer
+from harness.present.report.where import place
 from harness.present.words import workload_in_words
 
+UNIDENTIFIED = Scaling(measure="", workload="", method="", method_label="", shape="unknown")
 UNITS = {"memory": ("MiB", 1 / MIB), "time": ("ms", 1e3)}
 
 
@@ -26,7 +27,7 @@ def scaling_section(runs: dict[str, LoadedRun], tracer: Tracer) -> Section:
         items = [
             Statement(
                 sentence=f"{fit.sentence}.",
-                subject=", ".join([fit.measure, *_place(run, fit.workload, runs)]),
+                subject=", ".join([fit.measure, *place(run, fit.workload, runs)]),
                 sources=tracer.sources(run, fit.evidence),
             )
             for run, fit in fits
@@ -40,15 +41,8 @@ def scaling_section(runs: dict[str, LoadedRun], tracer: Tracer) -> Section:
 
 
 def _fits(run: LoadedRun) -> Iterator[Scaling]:
-    for found in (scaling_fits(run.memory), scaling_fits(run.time, run.rows)):
-        for _, of_workload in groupby(found, key=lambda fit: fit.workload):
-            yield from sorted(of_workload, key=lambda fit: label_order(fit.method, fit.method_label))
-
-
-def _place(run: str, workload: str, runs: dict[str, LoadedRun]) -> list[str]:
-    """What tells where a sentence holds: the workload and the run, each where there are several."""
-    workloads = {each for loaded in runs.values() for each in loaded.rows.workload.unique()}
-    return [*([workload_in_words(workload)] if len(workloads) > 1 else []), *([run] if len(runs) > 1 else [])]
+    for _, of_workload in groupby(run.scaling(), key=lambda fit: (fit.measure, fit.workload)):
+        yield from sorted(of_workload, key=lambda fit: label_order(fit.method, fit.method_label))
 
 
 def _orders(runs: dict[str, LoadedRun], tracer: Tracer) -> Iterator[Statement]:
@@ -80,9 +74,10 @@ def _evidence(order: Order, run: LoadedRun) -> Iterator[Evidence]:
 
 def _table(fits: list[tuple[str, Scaling]], runs: dict[str, LoadedRun]) -> Table:
     several = len(runs) > 1
-    places = len({fit.workload for _, fit in fits}) > 1
+    several_places = len({fit.workload for _, fit in fits}) > 1
     lines = []
     for run, fit in fits:
+        law = fit if fit.shape not in ("uneven", "unknown") else UNIDENTIFIED
         unit, scale = UNITS[fit.measure]
         lines.append(
             (
@@ -90,18 +85,18 @@ def _table(fits: list[tuple[str, Scaling]], runs: dict[str, LoadedRun]) -> Table
                 *([Cell(run)] if several else []),
                 Cell(fit.measure),
                 Cell(fit.shape),
-                _with_interval(fit.exponent, fit.exponent_low, fit.exponent_high),
-                _with_interval(fit.a * scale, fit.a_low * scale, fit.a_high * scale),
-                _with_interval(fit.b * scale, fit.b_low * scale, fit.b_high * scale),
+                _with_interval(law.exponent, law.exponent_low, law.exponent_high),
+                _with_interval(law.a * scale, law.a_low * scale, law.a_high * scale),
+                _with_interval(law.b * scale, law.b_low * scale, law.b_high * scale),
                 Cell(unit),
                 text("" if fit.first_step is None else f"{fit.first_step:,} to {fit.last_step:,}"),
                 text("" if fit.failed_at is None else f"{fit.failure} at {fit.failed_at:,}"),
-                *([text(workload_in_words(fit.workload))] if places else []),
+                *([text(workload_in_words(fit.workload))] if several_places else []),
             )
         )
     columns = (
         *("method", *(["run"] if several else []), "measure", "shape", "p", "a", "b", "unit"),
-        *("over steps", "ends in", *(["workload"] if places else [])),
+        *("over steps", "ends in", *(["workload"] if several_places else [])),
     )
     return Table(
         caption="The laws a + b steps^p, as they were fitted",

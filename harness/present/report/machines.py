@@ -96,8 +96,8 @@ def selfcheck_sentences(runs: dict[str, LoadedRun]) -> list[str]:
         words = f"{run}: {passed} of {len(checks)} checks passed"
         words += f", {skipped} were skipped" if skipped else ""
         words += f", {len(failed)} failed ({names})" if failed else ""
-        times = ", ".join(_time(found) for found in loaded.selfchecks)
-        said.append(f"{words}; at {times}.")
+        times = [_time(found) for found in loaded.selfchecks if "time" in found]
+        said.append(f"{words}; {listed(times) if times else 'when, is unknown'}.")
     return said
 
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from markupsafe import Markup
 
+from harness.analyze.crossings import Crossing
 from harness.analyze.difference import Difference
 from harness.analyze.loaded import LoadedRun
 from harness.present.plots import names_of
@@ -22,6 +23,12 @@ from harness.present.report.machines import (
     unlike_sentences,
 )
 from harness.present.report.paper import claims_section
+from harness.present.report.prices import (
+    cost_section,
+    crossing_statements,
+    crossings_of,
+    crossings_section,
+)
 from harness.present.report.protocol import methods_table, protocol_table
 from harness.present.report.sources import Tracer
 from harness.present.report.trouble import caveats_of, failure_table, flag_table
@@ -44,10 +51,11 @@ def build_page(loaded: Sequence[LoadedRun]) -> Page:
     drawn = list(drawings(runs))
     figures = _Figures(runs, drawn, tracer)
     differences = differences_of(runs)
+    crossed = crossings_of(runs)
     sections = (
-        _findings(runs, drawn, differences, tracer),
+        _findings(runs, drawn, differences, crossed, tracer),
         _curves(runs, figures),
-        _comparisons(runs, differences, figures),
+        _comparisons(runs, differences, crossed, figures),
         claims_section(runs, tracer),
         _trouble(runs),
         _protocol(runs),
@@ -79,11 +87,13 @@ def _findings(
     runs: dict[str, LoadedRun],
     drawn: list[Drawing],
     differences: dict[str, list[Difference]],
+    crossed: list[tuple[str, Crossing]],
     tracer: Tracer,
 ) -> Section:
     several = len(runs) > 1
     items = (
         *findings_of_pictures(drawn, tracer, several),
+        *crossing_statements(crossed, runs, tracer),
         *difference_findings(differences, tracer, several),
     )
     more = len(items) - MOST_FINDINGS
@@ -132,6 +142,7 @@ def _not_measured(measure: str, runs: dict[str, LoadedRun]) -> str:
 def _comparisons(
     runs: dict[str, LoadedRun],
     differences: dict[str, list[Difference]],
+    crossed: list[tuple[str, Crossing]],
     figures: _Figures,
 ) -> Section:
     table = difference_table(differences)
@@ -140,6 +151,8 @@ def _comparisons(
     nothing = "No point has two of accuracy, gradient error, peak memory and time, a quality among them."
     parts = (
         scaling_section(runs, figures.tracer),
+        crossings_section(crossed, runs, figures.tracer),
+        cost_section(runs, figures.tracer),
         Section(
             id="differences",
             title="Differences of accuracy",

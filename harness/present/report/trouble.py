@@ -1,9 +1,6 @@
 """What failed and what is doubted, as tables, and what a reader must know before any figure."""
 
-import pandas as pd
-
 from harness.analyze.loaded import LoadedRun
-from harness.analyze.summary import failures
 from harness.present.caveats import flag_lines
 from harness.present.report.blocks import Table
 from harness.present.report.cells import count, numeric_columns, text
@@ -16,7 +13,7 @@ def failure_table(runs: dict[str, LoadedRun]) -> Table:
     keys = ["measure", "workload", "method_label", "status", "reason"]
     lines = []
     for run, loaded in runs.items():
-        for key, part in failures(loaded.rows).groupby(keys, sort=False):
+        for key, part in loaded.failures.groupby(keys, sort=False):
             measure, workload, label, status, reason = map(str, key)
             steps = ", ".join(f"{int(step):,}" for step in sorted(part.inner_steps.unique()))
             rows = count(part["count"].sum())
@@ -51,13 +48,13 @@ def caveats_of(runs: dict[str, LoadedRun]) -> list[str]:
         if rows.empty:
             said.append(f"{who}No cell of the plan has finished yet.")
             continue
-        said += [who + sentence for sentence in _about_rows(rows)]
+        said += [who + sentence for sentence in _about_rows(loaded)]
     return said
 
 
-def _about_rows(rows: pd.DataFrame) -> list[str]:
+def _about_rows(run: LoadedRun) -> list[str]:
     said = []
-    failed = failures(rows)
+    rows, failed = run.rows, run.failures
     failed = failed[~failed.status.isin(("skipped",))]
     if len(failed):
         counted = failed.groupby("status", sort=False).size()

@@ -1,0 +1,78 @@
+"""Under which protocol a run measured: its workloads in few letters, its flags, what is unlike the paper."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import pandas as pd
+
+from harness.analyze.claims.roles import listed
+from harness.analyze.finding import Evidence
+from harness.analyze.loaded import LoadedRun
+from harness.frame import split_workload
+from harness.settings import format_settings, telling_apart
+
+IMAGES_NAMED, OTHERS_NAMED = ("ways", "shots"), ("condition",)  # settings of a workload that are always told
+PAPERS_OWN = ("omniglot", "mini-imagenet")
+META_STEPS = 20_000  # what the readme of the authors' code asks for at the least
+
+
+@dataclass(frozen=True, eq=False)
+class Protocol:
+    """What is said beside every outcome of a run."""
+
+    run: LoadedRun
+    name: str  # by which it is told
+
+    def place(self, workload: str) -> str:
+        """A workload by its name and the settings that matter or tell it from others of the run."""
+        name, settings = split_workload(workload)
+        named = IMAGES_NAMED if "ways" in settings else OTHERS_NAMED
+        shown = {key: value for key, value in settings.items() if key in (*named, *self._apart[name])}
+        return f"{name}[{format_settings(shown)}]" if shown else name
+
+    @cached_property
+    def _apart(self) -> dict[str, list[str]]:
+        """Of each workload's name, the settings that tell those of this name apart."""
+        alike: dict[str, list[dict[str, Any]]] = {}
+        for name, settings in map(split_workload, self.run.rows.workload.unique()):
+            alike.setdefault(name, []).append(settings)
+        return {name: telling_apart(variants) for name, variants in alike.items()}
+
+    def flagged(self, evidence: Iterable[Evidence]) -> str:
+        """A clause on the methods whose rows an instrument doubts; empty without any."""
+        doubted = [replace(each, metrics=()).rows(self._flags).method_label for each in evidence]
+        labels = list(dict.fromkeys(label for labels in doubted for label in labels))
+        return f". Flagged: {listed(labels)}, see `innerloop show`" if labels else ""
+
+    @cached_property
+    def _flags(self) -> pd.DataFrame:
+        return self.run.rows[self.run.rows.metric == "flag"]
+
+    def differences(self, evidence: Iterable[Evidence]) -> str:
+        """What is known to be unlike the paper in the rows of this evidence."""
+        evidence = list(evidence)
+        names = list(dict.fromkeys(split_workload(each.workload)[0] for each in evidence))
+        measures = {each.measure for each in evidence}
+        said = []
+        if measures & {"memory", "time", "accuracy"}:
+            strange = [name for name in names if name not in PAPERS_OWN]
+            said += [f"{', '.join(strange)} in the place of Omniglot"] if strange else []
+        if measures & {"memory", "time"}:
+            machine = self.run.environment.get("device_name")
+            said += [f"read on {machine}"] if machine else []
+            said.append("the paper's instruments are not known, so shapes are compared, not values")
+        if "accuracy" in measures and (trained := self._meta_steps) is not None and trained < META_STEPS:
+            said.append(f"trained for {trained:,} meta-steps; the authors' code asks for {META_STEPS:,}")
+        if "gradient" in measures:
+            said.append("in float64, at the initial parameters")
+            if names == ["linear-regression"]:
+                said.append("on ridge regression of our own making")
+        return "; ".join(said)
+
+    @cached_property
+    def _meta_steps(self) -> int | None:
+        """Of an accuracy cell; None where the manifest does not say."""
+        accuracy = self.run.manifest.get("content", {}).get("accuracy") or {}
+        return accuracy.get("meta_steps")

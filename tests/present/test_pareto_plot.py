@@ -1,0 +1,95 @@
+"""The picture of what accuracy costs, on points whose order is known."""
+
+from pathlib import Path
+
+import pytest
+from rows import GLYPHS, MIB, memory_cell, row, write_run
+
+from harness.analyze.loaded import LoadedRun, load_run
+from harness.analyze.trade_offs import trade_offs
+from harness.present.plots import Drawn, draw_pictures
+from harness.present.style import SCREEN
+from harness.present.wanted import Wanted
+from harness.store import Row
+
+POINTS = {"cheap": (0.50, 10.0), "good": (0.80, 40.0), "close": (0.79, 50.0), "poor": (0.40, 60.0)}
+"""Accuracy (known to 0.02 over test tasks) and MiB: `close` loses to `good` by less than that."""
+
+
+def cells_of(points: dict[str, tuple[float, float]], metric: str = "accuracy") -> list[list[Row]]:
+    cells = []
+    for method, (accuracy, mib) in points.items():
+        own = {"method": method, "settings": {}, "cell_id": method}
+        of_accuracy = {"measure": "accuracy", "unit": "fraction"}
+        cells.append(
+            [
+                row(**own, value=mib * MIB),
+                row(**own | of_accuracy, metric=metric, value=accuracy),
+                row(**own | of_accuracy, metric=f"{metric}_ci95", value=0.02),
+            ]
+        )
+    return cells
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> LoadedRun:
+    return load_run(write_run(tmp_path / "run", cells_of(POINTS)))
+
+
+def pareto(*runs: LoadedRun) -> Drawn:
+    (drawn,) = draw_pictures(runs, SCREEN, Wanted(pictures=["pareto"]))
+    return drawn
+
+
+def test_what_no_point_beats_is_efficient(run: LoadedRun) -> None:
+    points = trade_offs([run], ["run"]).set_index("method")
+    assert dict(points.is_efficient) == {"cheap": True, "close": False, "good": True, "poor": False}
+    assert dict(points.may_be_efficient) == {"cheap": True, "close": True, "good": True, "poor": False}
+    assert points.loc["good", "quality_low"] == pytest.approx(0.78)
+    assert points.loc["good", "cost_value"] == 40 * MIB
+
+
+def test_of_a_loss_less_is_better(tmp_path: Path) -> None:
+    cells = cells_of({"good": (0.1, 10.0), "poor": (0.5, 20.0)}, metric="loss")
+    points = trade_offs([load_run(write_run(tmp_path / "run", cells))], ["run"]).set_index("method")
+    assert dict(points.is_efficient) == {"good": True, "poor": False}
+
+
+def test_efficient_points_are_filled_joined_and_numbered(run: LoadedRun) -> None:
+    (ax,) = pareto(run).figure.axes
+    faces = {
+        str(line.get_label()).removeprefix("run: "): str(line.get_markerfacecolor())
+        for line in ax.lines
+        if line.get_linestyle() == "None"
+    }
+    colours = {str(line.get_label()).removeprefix("run: "): line.get_color() for line in ax.lines}
+    assert faces["cheap"] == colours["cheap"]
+    assert faces["good"] == colours["good"]
+    assert faces["poor"] == "white"
+    assert faces["close"] not in ("white", colours["close"])
+    (front,) = [line for line in ax.lines if str(line.get_label()) == "run: efficient"]
+    assert list(front.get_xdata()) == [10, 40]
+    assert list(front.get_ydata()) == pytest.approx([50, 80])
+    assert [text.get_text() for text in ax.texts].count("4") == 2
+
+
+def test_the_title_says_which_points_none_beats(run: LoadedRun) -> None:
+    drawn = pareto(run)
+    assert drawn.title == (
+        "Accuracy against peak memory: no point beats cheap at 4 and good at 4 inner steps; "
+        "1 other is beaten within intervals only"
+    )
+    assert {each.measure for each in drawn.evidence} == {"accuracy", "memory"}
+    assert {label for each in drawn.evidence for label in each.methods} == set(POINTS)
+
+
+def test_each_run_has_its_own_front(run: LoadedRun, tmp_path: Path) -> None:
+    worse = {name: (accuracy - 0.1, mib + 1) for name, (accuracy, mib) in POINTS.items()}
+    drawn = pareto(run, load_run(write_run(tmp_path / "worse", cells_of(worse))))
+    assert drawn.points.groupby("run").is_efficient.sum().to_dict() == {"A (run)": 2, "B (worse)": 2}
+
+
+def test_without_a_quality_there_is_no_picture(tmp_path: Path) -> None:
+    run = load_run(write_run(tmp_path / "run", [memory_cell("maml", steps) for steps in (1, 2)]))
+    assert list(draw_pictures([run], SCREEN, Wanted(pictures=["pareto"]))) == []
+    assert GLYPHS in set(run.rows.workload)
