@@ -30,7 +30,7 @@ LIGHTEST_PRESSED = {False: 61.0, True: 49.0}
 DARKEST = {False: 44.0, True: 57.0}  # on dark paper: what black becomes
 LIGHT_ENOUGH = 68.0  # on dark paper: from here on a colour stays as it is
 PALE, PALE_RANGE = 75.0, 60  # a colour as light as this whose parts differ by no more is a background
-PALE_ON_DARK = 17.0
+PALE_ON_DARK = 28.0  # told apart from paper and from one another, and far below any line
 NEUTRAL = 12  # of 255: the largest distance between the parts of a grey
 HEX = re.compile(r"#[0-9a-fA-F]{6}\b")
 
