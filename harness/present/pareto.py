@@ -17,7 +17,15 @@ from harness.present.captions import Caption, heading_names
 from harness.present.keys import key_of, run_keys
 from harness.present.numbers import number_efficient
 from harness.present.palette import GREY, INK, LINE_STYLES, Look, label_order
-from harness.present.scales import BY_DATA, LOG_FROM, Logs, locate_across, name_values, plain
+from harness.present.scales import (
+    BY_DATA,
+    LOG_FROM,
+    Logs,
+    locate_across,
+    name_values,
+    parts_of_a_decade,
+    plain,
+)
 from harness.present.sheet import EDGE, Foot, Heading, panels
 from harness.present.style import SCREEN, Style
 from harness.present.words import listed, workload_in_words
@@ -185,7 +193,7 @@ def _set_axes(ax: Axes, part: pd.DataFrame, cost: str, style: Style, logs: Logs)
             (ax.set_xscale if name == "cost" else ax.set_yscale)("log")
             axis.set_minor_formatter(NullFormatter())
             if name == "quality":
-                axis.set_major_locator(LogLocator(subs=(1, 2, 5) if decades < 2.5 else (1,)))
+                axis.set_major_locator(LogLocator(subs=parts_of_a_decade(decades)))
             pad = (high / low) ** 0.09 if high > low else 1.5
             ends = (low / pad, high * pad)
         else:
