@@ -92,7 +92,11 @@ def plot(
             typer.echo(path)
             written += 1
     if not written:
-        asked = f"nothing of {', '.join(pictures)}" if pictures else "no accuracy, gradient, memory or time"
+        asked = (
+            f"nothing that {', '.join(pictures)} would show"
+            if pictures
+            else "no accuracy, gradient, memory or time"
+        )
         raise UsageError(
             f"{', '.join(map(str, folders))}: {asked} was measured, "
             "so there is nothing to plot; `innerloop show` says what was skipped and why."

@@ -52,7 +52,7 @@ def heading_names(workloads: list[str]) -> list[str]:
         return [""] * len(workloads)
     words = [workload_in_words(workload).split(", ") for workload in workloads]
     names = [", ".join(word for word in own if not all(word in other for other in words)) for own in words]
-    return [f"({chr(ord('a') + i % 26)}) {name}" for i, name in enumerate(names)]
+    return [f"({chr(ord('a') + i % 26)}) {name}".rstrip() for i, name in enumerate(names)]
 
 
 def _context(name: str, part: pd.DataFrame, shared_flags: list[str]) -> str:

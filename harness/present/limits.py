@@ -42,6 +42,8 @@ def set_limits(ax: Axes, curves: Curves) -> None:
         share += CROSS_GAP * (at_budget - 1) + 0.02
     if ax.get_yscale() == "log":
         lowest = lowest if lowest > 0 else curves.points.value.min()
+        if curves.bounded and (guess := chance(curves.workload)):
+            lowest = min(lowest, guess)
         low, high = np.log10(lowest), np.log10(highest)
         least = LEAST_DECADES[curves.is_error]
         if high - low < least:  # values that are alike, on an axis that is logarithmic even then

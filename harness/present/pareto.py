@@ -15,9 +15,17 @@ from harness.analyze.growth import MIB
 from harness.analyze.pareto import MEASURES
 from harness.present.captions import Caption, heading_names
 from harness.present.keys import key_of, run_keys
-from harness.present.lettering import width_of
+from harness.present.numbers import number_efficient
 from harness.present.palette import GREY, INK, LINE_STYLES, Look, label_order
-from harness.present.scales import BY_DATA, LOG_FROM, Logs, locate_across, name_values, plain
+from harness.present.scales import (
+    BY_DATA,
+    LOG_FROM,
+    Logs,
+    locate_across,
+    name_values,
+    parts_of_a_decade,
+    plain,
+)
 from harness.present.sheet import EDGE, Foot, Heading, panels
 from harness.present.style import SCREEN, Style
 from harness.present.words import listed, workload_in_words
@@ -40,13 +48,8 @@ AXES = {
     "loss": Axis("loss on fresh tasks", 1.0, "loss", ("loss",)),
     "gradient_error": Axis("relative error of the meta-gradient", 1.0, "error of the meta-gradient", ERRORS),
 }
-Box = tuple[float, float, float, float]  # left, bottom, right, top
 LISTED = 4  # efficient points that fit into a title
-CROWDED = 0.35  # of the area of a number: more of it may not be covered
 PALE = 0.4  # of the colour of a point that is beaten, but not beyond its interval
-LABEL_PLACES = [(0, 1, "center", "bottom"), (1, 0, "left", "center"), (-1, 0, "right", "center"),
-                (0, -1, "center", "top"), (1, 1, "left", "bottom"), (-1, 1, "right", "bottom"),
-                (1, -1, "left", "top"), (-1, -1, "right", "top")]  # fmt: skip
 
 
 def pareto_figure(
@@ -101,8 +104,8 @@ def _caption(workload: str, cost: str, part: pd.DataFrame) -> Caption:
         "beaten: another point is as good in both and better in one",
         "numbers: inner steps",
     ]
-    if quality != "gradient_error":
-        context.append("bars: 95%")
+    bars = "bars: 95%" if quality != "gradient_error" else "bars of the error: least to largest seed"
+    context.append(bars)
     return Caption(
         workload=workload,
         sentence=_finding(what, part),
@@ -161,7 +164,7 @@ def _draw(
             ls="", mfc=_face(look.colour, point), zorder=3.5 if point["is_efficient"] else 3,
             label=f"{point['run']}: {point['method_label']}",
         )  # fmt: skip
-    _name_efficient(ax, part, looks, style)
+    number_efficient(ax, part, looks, style)
 
 
 def _face(colour: str, point: dict) -> str | tuple[str, float]:
@@ -190,7 +193,7 @@ def _set_axes(ax: Axes, part: pd.DataFrame, cost: str, style: Style, logs: Logs)
             (ax.set_xscale if name == "cost" else ax.set_yscale)("log")
             axis.set_minor_formatter(NullFormatter())
             if name == "quality":
-                axis.set_major_locator(LogLocator(subs=(1, 2, 5) if decades < 2.5 else (1,)))
+                axis.set_major_locator(LogLocator(subs=parts_of_a_decade(decades)))
             pad = (high / low) ** 0.09 if high > low else 1.5
             ends = (low / pad, high * pad)
         else:
@@ -204,50 +207,6 @@ def _set_axes(ax: Axes, part: pd.DataFrame, cost: str, style: Style, logs: Logs)
     name_values(ax, AXES[str(part.quality.iloc[0])].name, style)
     ax.grid(color="#E6E6E6", linewidth=0.6)
     ax.set_axisbelow(True)
-
-
-def _name_efficient(ax: Axes, part: pd.DataFrame, looks: dict[str, Look], style: Style) -> None:
-    """Inner steps beside each efficient point, where they cover no other point or number."""
-    dpi = ax.figure.dpi
-    places = ax.transData.transform(part[["cost_value", "quality_value"]].to_numpy(float)) * 72 / dpi
-    gap, size = 5.5 * style.marks, style.note
-    taken = [(x - gap, y - gap, x + gap, y + gap) for x, y in places]
-    frame = ax.get_window_extent()
-    inside = (frame.x0 * 72 / dpi, frame.y0 * 72 / dpi, frame.x1 * 72 / dpi, frame.y1 * 72 / dpi)
-    for (x, y), point in zip(places, part.to_dict("records"), strict=True):
-        if not point["is_efficient"]:
-            continue
-        text = f"{point['inner_steps']:,}"
-        width = 72 * width_of(text, size, style.family)
-
-        def box(place: tuple[int, int, str, str], x: float = x, y: float = y, w: float = width) -> Box:
-            across, up, _, _ = place
-            left = x + across * gap - (0 if across > 0 else w if across < 0 else w / 2)
-            bottom = y + up * gap - (0 if up > 0 else size if up < 0 else size / 2)
-            return left, bottom, left + w, bottom + size
-
-        def cost(place: tuple[int, int, str, str]) -> float:
-            own = box(place)
-            return sum(_overlap(own, other) for other in taken) + 10 * (_area(own) - _overlap(own, inside))
-
-        best = min(LABEL_PLACES, key=cost)
-        if cost(best) > CROWDED * _area(box(best)):  # it could not be read; the points' file has it
-            continue
-        taken.append(box(best))
-        across, up, horizontal, vertical = best
-        ax.annotate(text, (point["cost_value"], point["quality_value"]), (across * gap, up * gap),
-                    textcoords="offset points", ha=horizontal, va=vertical, fontsize=size,
-                    color=looks[point["method_label"]].colour, zorder=4)  # fmt: skip
-
-
-def _area(box: Box) -> float:
-    return (box[2] - box[0]) * (box[3] - box[1])
-
-
-def _overlap(one: Box, other: Box) -> float:
-    width = min(one[2], other[2]) - max(one[0], other[0])
-    height = min(one[3], other[3]) - max(one[1], other[1])
-    return max(0.0, width) * max(0.0, height)
 
 
 def _method_keys(points: pd.DataFrame, looks: dict[str, Look], style: Style) -> list[Line2D]:

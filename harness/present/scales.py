@@ -93,7 +93,7 @@ def _set_heights(ax: Axes, curves: Curves, style: Style, wanted: bool | None) ->
     if log:
         ax.set_yscale("log")
         decades = np.log10(reach(curves)[1] / min(values))  # floors and intervals may reach farther up
-        ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if decades < 2.5 else (1,)))
+        ax.yaxis.set_major_locator(LogLocator(subs=parts_of_a_decade(decades)))
         ax.yaxis.set_minor_formatter(NullFormatter())
         if curves.in_powers and decades >= 2.5:
             show = _power_of_ten
@@ -115,7 +115,8 @@ def locate_across(ax: Axes, style: Style) -> Locator:
 
     if ax.get_xscale() == "log":
         decades = np.log10(high / low)
-        for subs in ((1.0, 2.0, 5.0), (1.0, 3.0), (1.0,)):
+        dense = ((1.0, 2.0, 3.0, 4.0, 6.0, 8.0),) if decades < 0.9 else ()
+        for subs in (*dense, (1.0, 2.0, 5.0), (1.0, 3.0), (1.0,)):
             locator = LogLocator(subs=subs)
             numbers = [n for n in locator.tick_values(low, high) if low <= n <= high]
             # The closest two are as far apart as all would be that many times a decade.
@@ -135,6 +136,13 @@ def name_values(ax: Axes, name: str, style: Style) -> None:
     """The name of the axis of values, broken where it is longer than the axis."""
     inches = ax.get_window_extent().height / ax.get_figure(root=True).dpi + 0.2  # type: ignore[union-attr]
     ax.set_ylabel("\n".join(wrap(name, inches, style.text, style.family)))
+
+
+def parts_of_a_decade(decades: float) -> tuple[int, ...]:
+    """Which numbers of each decade stand beside an axis of so many."""
+    if decades < 0.9:
+        return (1, 2, 3, 4, 6, 8)
+    return (1, 2, 5) if decades < 2.5 else (1,)
 
 
 def plain(value: float, _: Any) -> str:

@@ -61,7 +61,7 @@ def test_a_picture_that_was_not_measured_is_said_to_be_missing(
 ) -> None:
     run = write_run(tmp_path / "run", [memory_cell("maml", 1)])
     assert call(["plot", str(run), "--out", str(tmp_path / "out"), "--metric", "time"]) == 2
-    assert "nothing of time was measured" in capsys.readouterr().err
+    assert "nothing that time would show was measured" in capsys.readouterr().err
 
 
 def test_what_is_unlike_is_said_on_the_command_line(

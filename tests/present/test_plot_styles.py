@@ -152,6 +152,8 @@ def test_axes_are_logarithmic_as_asked_for(runs: list[LoadedRun], log: str, expe
         for ax in drawn.figure.axes:
             assert f"{ax.get_xscale()} {ax.get_yscale()}" == expected
         assert "logarithm" not in " ".join(drawn.notes)
+        chances = [text.xy[1] for ax in drawn.figure.axes for text in ax.texts if text.get_text() == "chance"]
+        assert all(ax.get_ylim()[0] <= height for ax in drawn.figure.axes for height in chances)
 
 
 def test_where_there_is_no_logarithm_the_axis_is_linear_and_the_picture_says_so(tmp_path: Path) -> None:
