@@ -8,15 +8,16 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from harness.analyze.loaded import load_run
-from harness.present import figures, plots, trace
+from harness.present.plots import draw as pictures
+from harness.present.plots import figures, trace
 
 
 def draw(runs: Sequence[Path], out: Path, **options: Any) -> list[Path]:
-    return plots.draw([load_run(run) for run in runs], out, **options)
+    return pictures.draw([load_run(run) for run in runs], out, **options)
 
 
 def summarise(runs: Sequence[Path], measure: str) -> pd.DataFrame:
-    return plots.summarise([load_run(run) for run in runs], measure)
+    return pictures.summarise([load_run(run) for run in runs], measure)
 
 
 def measure_figure(name: str, summary: pd.DataFrame, **options: Any) -> Figure:

@@ -9,7 +9,7 @@ from rich.console import Console
 from rows import BASELINE, FLAT_MIB, MIB, MIB_A_STEP
 
 from harness.analyze.loaded import LoadedRun, load_run
-from harness.present.tables import show_run
+from harness.present.tables.show import show_run
 from harness.store import RunFolder
 
 

@@ -25,11 +25,11 @@ from harness.rowfile import read_rows
 from harness.store import RunFolder
 
 if TYPE_CHECKING:
+    from harness.analyze.accuracy.difference import Difference
     from harness.analyze.claims import Claim
-    from harness.analyze.comparison import Comparison
-    from harness.analyze.crossings import Crossing
-    from harness.analyze.difference import Difference
-    from harness.analyze.growth import Scaling
+    from harness.analyze.comparison.compare import Comparison
+    from harness.analyze.scaling.crossings import Crossing
+    from harness.analyze.scaling.growth import Scaling
 
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
@@ -93,7 +93,7 @@ class LoadedRun:
 
     def accuracy_differences(self) -> "list[Difference]":
         """Who is more accurate, by how much, and how sure that is: pairs of methods, by episode and seed."""
-        from harness.analyze.differences import accuracy_differences
+        from harness.analyze.accuracy.differences import accuracy_differences
 
         return accuracy_differences(self)
 
@@ -105,13 +105,13 @@ class LoadedRun:
 
     def scaling(self) -> "list[Scaling]":
         """How memory, then time, grow with inner steps: a + b * steps^p, a line a method and workload."""
-        from harness.analyze.scaling import scaling_fits
+        from harness.analyze.scaling.laws import scaling_fits
 
         return [*scaling_fits(self.memory), *scaling_fits(self.time, self.rows)]
 
     def crossings(self) -> "list[Crossing]":
         """From how many inner steps on one method takes less than another, of memory and of time."""
-        from harness.analyze.crossings import crossings
+        from harness.analyze.scaling.crossings import crossings
 
         return crossings(self.rows)
 
@@ -129,7 +129,7 @@ class LoadedRun:
 
     def compare(self, other: "LoadedRun") -> "Comparison":
         """What is different in `other`, with intervals: this run is the base."""
-        from harness.analyze.comparison import compare
+        from harness.analyze.comparison.compare import compare
 
         return compare([self, other])[0]
 

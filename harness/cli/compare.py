@@ -9,7 +9,7 @@ import typer
 from harness.errors import UsageError
 
 if TYPE_CHECKING:
-    from harness.analyze.comparison import Comparison
+    from harness.analyze.comparison.compare import Comparison
     from harness.analyze.loaded import LoadedRun
 
 PASSED, GATE_FAILED = 0, 4
@@ -56,7 +56,7 @@ def compare(
     of A or in a unit (MiB, ms). Times and accuracies (in points) fail where the estimate is beyond it and the
     interval excludes that nothing changed. A gate with nothing to decide on has not passed: exit code 4 too.
     """
-    from harness.analyze.gates import parse_gate
+    from harness.analyze.comparison.gates import parse_gate
     from harness.cli.runs import find_run
 
     gates = [parse_gate(text) for text in fail_on or ()]
@@ -69,14 +69,14 @@ def compare(
 
     from rich.console import Console
 
-    from harness.analyze import comparison
-    from harness.analyze.gates import judge
+    from harness.analyze.comparison.compare import compare as compare_runs
+    from harness.analyze.comparison.gates import judge
     from harness.analyze.loaded import LoadedRun, load_run
-    from harness.present.comparison import comparison_parts, gate_parts
     from harness.present.palette import method_order
+    from harness.present.tables.comparison import comparison_parts, gate_parts
 
     known: dict[Path, LoadedRun] = {folder: load_run(folder) for folder in dict.fromkeys(folders)}
-    compared = comparison.compare([known[folder] for folder in folders], mapped, method_order)
+    compared = compare_runs([known[folder] for folder in folders], mapped, method_order)
     console = Console(width=shutil.get_terminal_size((120, 40)).columns, emoji=False, highlight=False)
     for part in comparison_parts(compared, every=every):
         console.print(part)
@@ -100,8 +100,8 @@ def _pair(text: str) -> tuple[str, str]:
 
 
 def _write(out: Path, runs: "Sequence[LoadedRun]", compared: "Sequence[Comparison]") -> list[Path]:
-    from harness.present.comparison import differences_frame
-    from harness.present.plots import draw
+    from harness.present.plots.draw import draw
+    from harness.present.tables.comparison import differences_frame
     from harness.store import replace_file
 
     try:

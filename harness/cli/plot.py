@@ -57,11 +57,11 @@ def plot(
     from harness.analyze.loaded import load_run
     from harness.cli.runs import find_run
     from harness.errors import UsageError
-    from harness.present.plots import draw_pictures, write_picture
-    from harness.present.scales import BY_DATA, LOGS
-    from harness.present.sheet import FORMATS
-    from harness.present.style import STYLES
-    from harness.present.wanted import Wanted, methods_named, pictures_named, workloads_named
+    from harness.present.plots.draw import draw_pictures, write_picture
+    from harness.present.plots.scales import BY_DATA, LOGS
+    from harness.present.plots.sheet import FORMATS
+    from harness.present.plots.style import STYLES
+    from harness.present.plots.wanted import Wanted, methods_named, pictures_named, workloads_named
     from harness.store import RunFolder
 
     look = STYLES[_one_of("--style", style, list(STYLES))]

@@ -119,7 +119,7 @@ def _present(result: "Result") -> None:
     plots = RunFolder(result.folder).plots_path
     if result.ran or not plots.exists():
         from harness.analyze.loaded import load_run
-        from harness.present.plots import draw
+        from harness.present.plots.draw import draw
 
         draw([load_run(result.folder)], plots)
     print_run(result.folder)

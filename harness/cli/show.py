@@ -22,7 +22,7 @@ def print_run(folder: Path) -> None:
 
     from rich.console import Console
 
-    from harness.present.tables import show_run
+    from harness.present.tables.show import show_run
 
     width = shutil.get_terminal_size((120, 40)).columns
     console = Console(width=width, emoji=False)

@@ -19,7 +19,7 @@ from harness.analyze.claims.solution import AGREE, PATH, SOLVED
 from harness.analyze.claims.table1 import ERROR_UNROLLED, ROUNDING
 from harness.analyze.claims.vanishing import VANISHING
 from harness.analyze.gradient import error_in_words
-from harness.analyze.scaling import FLAT
+from harness.analyze.scaling.laws import FLAT
 from harness.analyze.work import TARGETS
 from harness.suite import Overrides, load_suite
 

@@ -12,12 +12,12 @@ import pytest
 import rows
 from rows import GLYPHS, METHODS, MIB
 
-from harness.analyze.change import HEADLINE_METRICS, Change
-from harness.analyze.change_in_words import sentence, summary
-from harness.analyze.comparison import Comparison, compare
+from harness.analyze.comparison.change import HEADLINE_METRICS, Change
+from harness.analyze.comparison.change_in_words import sentence, summary
+from harness.analyze.comparison.compare import Comparison, compare
+from harness.analyze.comparison.unlike import unlike
+from harness.analyze.comparison.welch import difference_of_means
 from harness.analyze.loaded import LoadedRun, load_run
-from harness.analyze.unlike import unlike
-from harness.analyze.welch import difference_of_means
 from harness.errors import UsageError
 from harness.frame import frame_of
 from harness.store import Row, RunFolder

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from rows import MIB, row
 
-from harness.analyze.crossings import Crossing, crossings, telling
+from harness.analyze.scaling.crossings import Crossing, crossings, telling
 from harness.frame import frame_of
 from harness.present.palette import label_order
 from harness.store import Row

@@ -10,8 +10,8 @@ import pytest
 from rows import GLYPHS, SETTINGS, accuracy_cell, row, whole_run, write_run
 from scipy import stats
 
-from harness.analyze.difference import FIRST, SECOND, UNCOMPARED, WEAK, Difference
-from harness.analyze.differences import accuracy_differences, differences_of
+from harness.analyze.accuracy.difference import FIRST, SECOND, UNCOMPARED, WEAK, Difference
+from harness.analyze.accuracy.differences import accuracy_differences, differences_of
 from harness.analyze.loaded import LoadedRun, load_run
 from harness.frame import frame_of
 from harness.store import Row, RunFolder

@@ -9,9 +9,9 @@ import pytest
 import rows
 from rows import METHODS
 
-from harness.analyze.change import Change
-from harness.analyze.comparison import Comparison, compare
-from harness.analyze.gates import Judged, judge, parse_gate
+from harness.analyze.comparison.change import Change
+from harness.analyze.comparison.compare import Comparison, compare
+from harness.analyze.comparison.gates import Judged, judge, parse_gate
 from harness.analyze.loaded import LoadedRun
 from harness.errors import UsageError
 from harness.frame import frame_of

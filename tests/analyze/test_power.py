@@ -5,7 +5,7 @@ import pytest
 from scipy.optimize import minimize
 from scipy.stats import norm
 
-from harness.analyze.power import Values, fit_level, fit_lines, fit_power
+from harness.analyze.scaling.power import Values, fit_level, fit_lines, fit_power
 
 
 def deviance(values: Values, a: float, b: float, p: float) -> float:

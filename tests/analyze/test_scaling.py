@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 from rows import MIB, row
 
-from harness.analyze.growth import Scaling
-from harness.analyze.scaling import scaling_fits
+from harness.analyze.scaling.growth import Scaling
+from harness.analyze.scaling.laws import scaling_fits
 from harness.analyze.summary import memory_summary, time_summary
 from harness.frame import frame_of
 from harness.store import Row

@@ -4,7 +4,7 @@ import pytest
 from rows import MIB, accuracy_cell, memory_cell, row, time_cell, whole_run
 from scipy import stats
 
-from harness.analyze.scaling import scaling_fits
+from harness.analyze.scaling.laws import scaling_fits
 from harness.analyze.summary import accuracy_summary, failures, memory_summary, time_summary
 from harness.frame import frame_of
 from harness.store import Row

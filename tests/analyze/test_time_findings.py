@@ -6,8 +6,8 @@ import pytest
 from rows import SECONDS, row, time_cell
 from scipy import stats
 
-from harness.analyze.pairs import paired_ratios
-from harness.analyze.slopes import theil_sen, time_slopes
+from harness.analyze.scaling.pairs import paired_ratios
+from harness.analyze.scaling.slopes import theil_sen, time_slopes
 from harness.analyze.summary import time_summary
 from harness.frame import frame_of
 from harness.present.palette import method_order

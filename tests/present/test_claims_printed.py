@@ -8,7 +8,7 @@ from rich.console import Console
 from rows import MIB, memory_cell, row, whole_run
 
 from harness.analyze.claims import STATED, claims
-from harness.present.claims import claim_sections, shell_lines
+from harness.present.tables.claims import claim_sections, shell_lines
 
 
 def printed(runs: list, width: int = 80) -> str:

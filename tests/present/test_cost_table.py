@@ -8,7 +8,7 @@ from rich.console import Console
 from rows import row, write_run
 
 from harness.analyze.cost import COUNTS
-from harness.present.tables import show_run
+from harness.present.tables.show import show_run
 from harness.store import Row
 
 ASKED = {"maml": (1, 1), "fomaml": (1, 0), "imaml-gd": (1, 0)}  # gradients and products a step

@@ -9,10 +9,10 @@ from rich.console import Console
 from rows import METHODS, SETTINGS, accuracy_cell, row, whole_run, write_run
 from scipy import stats
 
-from harness.analyze.differences import differences_of
+from harness.analyze.accuracy.differences import differences_of
 from harness.frame import frame_of
-from harness.present.differences import difference_sections
-from harness.present.tables import show_run
+from harness.present.tables.differences import difference_sections
+from harness.present.tables.show import show_run
 from harness.store import Row
 
 

@@ -7,7 +7,7 @@ from rows import accuracy_cell, memory_cell, whole_run, write_run
 
 from harness.analyze.loaded import load_run
 from harness.analyze.pareto import pareto_points
-from harness.present.efficient import efficient_sections
+from harness.present.tables.efficient import efficient_sections
 from harness.store import Row
 
 

@@ -9,8 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.container import ErrorbarContainer
 from rows import gradient_cell, inner_kappa, memory_cell, meta_gradient_run, optimisers_run, row, write_run
 
-from harness.present.curves import NOTHING, points_shown
-from harness.present.gradient_titles import finding_of_gradient
+from harness.present.plots.curves import NOTHING, points_shown
+from harness.present.plots.gradient_titles import finding_of_gradient
 from harness.store import Row
 
 PICTURES = {"gradient", "gradient-unrolled", "gradient-norm", "gradient-work"}

@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 from rows import gradient_cell, inner_kappa, meta_gradient_run, optimisers_run, write_run
 
-from harness.present.tables import show_run
+from harness.present.tables.show import show_run
 from harness.store import Row, RunFolder
 
 

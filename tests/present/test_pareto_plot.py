@@ -7,9 +7,9 @@ from rows import GLYPHS, MIB, memory_cell, row, write_run
 
 from harness.analyze.loaded import LoadedRun, load_run
 from harness.analyze.trade_offs import trade_offs
-from harness.present.plots import Drawn, draw_pictures
-from harness.present.style import SCREEN
-from harness.present.wanted import Wanted
+from harness.present.plots.draw import Drawn, draw_pictures
+from harness.present.plots.style import SCREEN
+from harness.present.plots.wanted import Wanted
 from harness.store import Row
 
 POINTS = {"cheap": (0.50, 10.0), "good": (0.80, 40.0), "close": (0.79, 50.0), "poor": (0.40, 60.0)}

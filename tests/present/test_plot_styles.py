@@ -24,14 +24,14 @@ from rows import (
 )
 
 from harness.analyze.loaded import LoadedRun, load_run
-from harness.present.lettering import width_of, wrap
 from harness.present.palette import METHODS as PALETTE
 from harness.present.palette import SPARE_MARKERS
-from harness.present.plots import draw_pictures, write_picture
-from harness.present.scales import LOGS
-from harness.present.sheet import render
-from harness.present.style import PAPER, PAPER_WIDE, SCREEN, STYLES, Style
-from harness.present.wanted import Wanted
+from harness.present.plots.draw import draw_pictures, write_picture
+from harness.present.plots.lettering import width_of, wrap
+from harness.present.plots.scales import LOGS
+from harness.present.plots.sheet import render
+from harness.present.plots.style import PAPER, PAPER_WIDE, SCREEN, STYLES, Style
+from harness.present.plots.wanted import Wanted
 
 LEAST = 6.5  # points: what a printed page is read at
 
@@ -122,9 +122,9 @@ AGAIN = """
 import sys
 from pathlib import Path
 from harness.analyze.loaded import load_run
-from harness.present.plots import draw
-from harness.present.style import PAPER, SCREEN
-from harness.present.wanted import Wanted
+from harness.present.plots.draw import draw
+from harness.present.plots.style import PAPER, SCREEN
+from harness.present.plots.wanted import Wanted
 wanted = Wanted(pictures=["memory", "pareto"])
 for style in (SCREEN, PAPER):
     draw([load_run(sys.argv[1])], Path(sys.argv[2]) / style.name, ("svg", "pdf", "png"), style, wanted)

@@ -25,12 +25,12 @@ from rows import (
 )
 
 from harness.measure.tracker import LiveStorages, VirtualOutOfMemory
-from harness.present.curves import VIRTUAL, chance, curves_of
-from harness.present.limits import in_words
-from harness.present.margin import spread
 from harness.present.palette import METHODS as PALETTE
-from harness.present.titles import finding
-from harness.present.trace import phase_spans, where_memory_peaks
+from harness.present.plots.curves import VIRTUAL, chance, curves_of
+from harness.present.plots.limits import in_words
+from harness.present.plots.margin import spread
+from harness.present.plots.titles import finding
+from harness.present.plots.trace import phase_spans, where_memory_peaks
 from harness.present.words import workload_in_words
 from harness.store import Row
 

@@ -28,6 +28,7 @@ from harness.analyze.loaded import load_run
 from harness.cli.app import call
 from harness.present.palette import METHODS as PALETTE
 from harness.present.palette import SPARE, looks
+from harness.present.plots.trace import PHASES
 from harness.present.report import write_report
 from harness.present.report.blocks import LINES_SHOWN, Cell, Table
 from harness.present.report.cells import in_digits
@@ -35,7 +36,6 @@ from harness.present.report.drawings import PAGE
 from harness.present.report.ink import GRAPHICAL, LETTERS, PAPER, contrast, ink_of, lightness_of
 from harness.present.report.inline_svg import inline_svg
 from harness.present.report.sources import IDS_SHOWN
-from harness.present.trace import PHASES
 
 VOID = {"meta", "link", "br", "hr", "img", "input"}
 CONTENT = {

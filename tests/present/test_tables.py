@@ -7,8 +7,8 @@ from rich.console import Console
 from rows import MIB, accuracy_cell, memory_cell, row, time_cell, whole_run, write_run
 
 from harness.frame import frame_of
-from harness.present.caveats import flag_lines, merged, with_ranges
-from harness.present.tables import show_run
+from harness.present.tables.caveats import flag_lines, merged, with_ranges
+from harness.present.tables.show import show_run
 
 
 def shown(path: Path, width: int = 80) -> str:

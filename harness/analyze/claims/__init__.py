@@ -17,8 +17,8 @@ from harness.analyze.claims.table1 import (
     ERROR_UNROLLED,
 )
 from harness.analyze.claims.vanishing import VANISHING
+from harness.analyze.comparison.sides import sides_of
 from harness.analyze.loaded import LoadedRun
-from harness.analyze.sides import sides_of
 
 __all__ = ["NOT_MEASURED", "NOT_REPRODUCED", "REPRODUCED", "STATED", "Claim", "Stated", "claims"]
 

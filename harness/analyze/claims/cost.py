@@ -10,7 +10,7 @@ from harness.analyze.claims.roles import IMAML, IMAML_GD, MAML, MANY, lam_of, se
 from harness.analyze.finding import Evidence
 from harness.analyze.gradient import error_in_words
 from harness.analyze.loaded import LoadedRun
-from harness.analyze.pairs import paired_ratios
+from harness.analyze.scaling.pairs import paired_ratios
 from harness.analyze.work import work_in
 
 

@@ -4,10 +4,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from harness.analyze.accuracy.difference import Difference
+from harness.analyze.accuracy.differences import accuracy_differences
 from harness.analyze.claims.claim import NOT_MEASURED, NOT_REPRODUCED, REPRODUCED, Outcome, Stated
 from harness.analyze.claims.roles import IMAML, MAML, listed
-from harness.analyze.difference import Difference
-from harness.analyze.differences import accuracy_differences
 from harness.analyze.intervals import SEEDS_FOR_T
 from harness.analyze.loaded import LoadedRun
 

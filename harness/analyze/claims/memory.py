@@ -19,9 +19,9 @@ from harness.analyze.claims.roles import (
     settings_of,
 )
 from harness.analyze.finding import Evidence
-from harness.analyze.growth import MIB, Scaling
 from harness.analyze.loaded import LoadedRun
-from harness.analyze.scaling import FLAT, scaling_fits
+from harness.analyze.scaling.growth import MIB, Scaling
+from harness.analyze.scaling.laws import FLAT, scaling_fits
 from harness.frame import split_workload
 
 SMALL_FACTOR = 4.0

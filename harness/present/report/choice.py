@@ -5,8 +5,8 @@ from typing import Any
 
 import pandas as pd
 
-from harness.analyze.growth import MIB
 from harness.analyze.loaded import LoadedRun
+from harness.analyze.scaling.growth import MIB
 from harness.present.palette import label_order
 from harness.present.report.blocks import Cell, Table
 from harness.present.report.cells import NONE, count, in_digits, number, numeric_columns, text

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from harness.analyze.difference import UNCOMPARED, Difference
+from harness.analyze.accuracy.difference import UNCOMPARED, Difference
 from harness.analyze.loaded import LoadedRun
 from harness.present.report.blocks import Cell, Statement, Table
 from harness.present.report.cells import NONE, count, number, numeric_columns, text

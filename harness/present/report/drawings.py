@@ -8,10 +8,10 @@ from matplotlib.figure import Figure
 
 from harness.analyze.finding import Evidence
 from harness.analyze.loaded import LoadedRun
-from harness.present.pictures import ALL_PICTURES, OVERVIEW, PICTURES, TRACE
-from harness.present.plots import draw_pictures
-from harness.present.style import SCREEN
-from harness.present.wanted import Wanted
+from harness.present.plots.draw import draw_pictures
+from harness.present.plots.pictures import ALL_PICTURES, OVERVIEW, PICTURES, TRACE
+from harness.present.plots.style import SCREEN
+from harness.present.plots.wanted import Wanted
 
 # On a telephone of 390 pixels letters of 9 points are then shown at 7, on a desk at 12.
 PAGE = replace(

@@ -6,19 +6,19 @@ from typing import Any
 
 import pandas as pd
 
-from harness.analyze.growth import MIB
 from harness.analyze.loaded import LoadedRun
-from harness.present.curves import NOTHING, Curves, curves_of
-from harness.present.grid import PARTLY
+from harness.analyze.scaling.growth import MIB
 from harness.present.palette import label_order
-from harness.present.pareto import AXES
-from harness.present.pictures import PICTURES, TRACE
+from harness.present.plots.curves import NOTHING, Curves, curves_of
+from harness.present.plots.pareto import AXES
+from harness.present.plots.pictures import PICTURES, TRACE
 from harness.present.report.blocks import Cell, Figure, Table
 from harness.present.report.cells import NONE, count, in_digits, number, numeric_columns, text
 from harness.present.report.drawings import PAGE, Drawing
 from harness.present.report.ink import Ink
 from harness.present.report.inline_svg import inline_svg
 from harness.present.report.sources import Tracer
+from harness.present.tables.grid import PARTLY
 
 LINES_IN_WORDS = 24  # curves that a description tells one by one; of more it says how many, the table has all
 INTERVALS = {

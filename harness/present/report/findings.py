@@ -2,10 +2,10 @@
 
 from collections.abc import Iterable, Iterator
 
+from harness.present.plots.titles import finding
 from harness.present.report.blocks import Statement
 from harness.present.report.drawings import Drawing
 from harness.present.report.sources import Tracer
-from harness.present.titles import finding
 from harness.present.words import workload_in_words
 
 HEADLINES = ("accuracy", "memory", "time", "gradient")  # pictures whose title is a finding of its own

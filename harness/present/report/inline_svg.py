@@ -8,8 +8,8 @@ import matplotlib as mpl
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
+from harness.present.plots.style import Style
 from harness.present.report.ink import HEX, Ink, ink_of
-from harness.present.style import Style
 
 WIDEST = 1.3  # of its own size: as far as a picture is enlarged
 REFERENCE = re.compile(r"url\(#([^)]+)\)")

@@ -6,8 +6,8 @@ from itertools import groupby
 import numpy as np
 
 from harness.analyze.finding import Evidence
-from harness.analyze.growth import MIB, Scaling
 from harness.analyze.loaded import LoadedRun
+from harness.analyze.scaling.growth import MIB, Scaling
 from harness.analyze.work import CONDITIONED, Order, orders_in, work_in
 from harness.present.palette import label_order
 from harness.present.report.blocks import Block, Cell, Prose, Section, Statement, Statements, Table

@@ -4,8 +4,8 @@ import shlex
 from collections.abc import Sequence
 from typing import Any
 
+from harness.analyze.comparison.unlike import unlike
 from harness.analyze.loaded import LoadedRun
-from harness.analyze.unlike import unlike
 from harness.errors import UsageError
 from harness.present.report.blocks import Cell, Table
 from harness.present.report.cells import count, number, numeric_columns, text

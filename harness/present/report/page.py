@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 from markupsafe import Markup
 
-from harness.analyze.crossings import Crossing
-from harness.analyze.difference import Difference
+from harness.analyze.accuracy.difference import Difference
 from harness.analyze.loaded import LoadedRun
-from harness.present.plots import names_of
+from harness.analyze.scaling.crossings import Crossing
+from harness.present.plots.draw import names_of
 from harness.present.report.blocks import Block, Caveats, Page, Prose, Section, Statements
 from harness.present.report.choice import pareto_tables
 from harness.present.report.comparisons import difference_findings, difference_table, differences_of

@@ -4,10 +4,10 @@ from itertools import groupby
 
 from harness.analyze.claims import NOT_MEASURED, Claim, claims
 from harness.analyze.loaded import LoadedRun
-from harness.present.claims import PAPER, RULES, verdict_in_words
 from harness.present.report.blocks import Block, Commands, Prose, Section, Statement, Statements, Table
 from harness.present.report.cells import text
 from harness.present.report.sources import Tracer
+from harness.present.tables.claims import PAPER, RULES, verdict_in_words
 
 
 def claims_section(runs: dict[str, LoadedRun], tracer: Tracer) -> Section:

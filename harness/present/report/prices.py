@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import pandas as pd
 
 from harness.analyze.cost import COUNTS, cost_models
-from harness.analyze.crossings import Crossing, telling
 from harness.analyze.loaded import LoadedRun
+from harness.analyze.scaling.crossings import Crossing, telling
 from harness.present.palette import label_order
 from harness.present.report.blocks import Block, Cell, Prose, Section, Statement, Statements, Table
 from harness.present.report.cells import NONE, count, number, numeric_columns, text

@@ -8,8 +8,8 @@ import pandas as pd
 
 from harness.analyze.loaded import LoadedRun
 from harness.frame import split_workload
-from harness.present.limits import in_words
 from harness.present.palette import NEWTON_METHODS, label_order
+from harness.present.plots.limits import in_words
 from harness.present.report.blocks import Cell, Table
 from harness.present.report.cells import text
 from harness.settings import format_settings

@@ -1,0 +1,1 @@
+"""Accuracy of methods against one another, paired by seed and episode."""

@@ -1,0 +1,188 @@
+"""In what runs are not alike before any figure is compared: machines, versions, protocols."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from harness.analyze.caveats import machine_in_words
+from harness.analyze.comparison.sides import Side, sides_of
+from harness.analyze.finding import Finding
+from harness.analyze.loaded import LoadedRun
+
+HARDWARE = {
+    "device": "device",
+    "device_name": "device name",
+    "cpu": "processor",
+    "cpu_capability": "vector instructions",
+    "cores": "cores",
+    "threads": "threads",
+    "interop_threads": "inter-op threads",
+}
+"""What decides how long a step takes: a time is not held against one of another machine."""
+
+NO_TIME = "No time difference is called: "
+MACHINE = ("device_name", "cpu")  # one of them must be known, or nothing is known
+FACTS = {
+    "innerloop": "innerloop",
+    "python": "Python",
+    "platform": "system",
+    "affinity": "CPUs",
+    "cudnn_benchmark": "cudnn_benchmark",
+    "cudnn_allow_tf32": "cudnn_allow_tf32",
+    "cudnn_deterministic": "cudnn_deterministic",
+    "matmul_allow_tf32": "matmul_allow_tf32",
+}
+"""What may move a number and forbids no comparison."""
+
+NUMERIC_PACKAGES = ("torch", "numpy", "scipy")  # of those that every run names; an adapter's libraries follow
+UNCONCERNED = ("pandas", "pyarrow", "matplotlib", "seaborn", "pydantic", "typer", "psutil", "memory-profiler")
+BESIDE_THE_POINT = {"inner_steps", "metrics", "oracles", "rounds", "blocks", "untrained"}
+"""Settings of a measure that say how much is measured, not what."""
+
+MEASURES = ("memory", "time", "gradient", "accuracy")
+ABSENT = "not set"
+GIB = 2**30
+
+
+def unlike(runs: Sequence[LoadedRun]) -> list[Finding]:
+    """What each run has in another way than the first, a sentence each; empty where they are alike.
+
+    They rest on the runs' manifests and environments, not on rows.
+    """
+    base, *others = sides_of(runs)
+    found = [sentence for other in others for sentence in unlike_sides(base, other)]
+    return [Finding(sentence=sentence, evidence=()) for sentence in found]
+
+
+def unlike_sides(base: Side, other: Side) -> Iterator[str]:
+    """The same of two runs of a comparison, in the words of their letters."""
+    if base.is_same_run(other):
+        return
+    if refusal := hardware_refusal(base, other):
+        timed = all((side.run.rows.measure == "time").any() for side in (base, other))
+        yield refusal if timed else refusal.removeprefix(NO_TIME)
+    facts = [*_facts(base, other), *_packages(base, other)]
+    if facts:
+        yield f"{base.name} and {other.name} differ in {'; '.join(facts)}."
+    for measure in MEASURES:
+        if changed := protocol_differences(base, other, measure):
+            yield f"The {measure} measure differs: {'; '.join(changed)}. Its points are not called."
+    budgets = [side.run.manifest.get("memory_budget") for side in (base, other)]
+    if budgets[0] != budgets[1]:
+        said = [f"{budget:,} bytes" if budget is not None else "none" for budget in budgets]
+        yield f"The memory budget differs: {said[0]} in {base.letter}, {said[1]} in {other.letter}."
+
+
+def hardware_refusal(base: Side, other: Side) -> str:
+    """Why no time difference is called between two runs; empty where their machines are alike.
+
+    What only one of them has recorded is taken as alike, as long as both name their machine.
+    """
+    if base.is_same_run(other):
+        return ""
+    for side in (base, other):
+        if not any(side.run.environment.get(name) for name in MACHINE):
+            return f"{NO_TIME}{side.name} does not say what machine it ran on."
+    for side in (base, other):
+        if len(several := _machines_of_times(side.run)) > 1:
+            return f"{NO_TIME}{side.name} was timed on {len(several)} machines ({'; '.join(several)})."
+    changed = list(_changes(base, other, HARDWARE))
+    if not changed:
+        return ""
+    machines = [_where(side.run) for side in (base, other)]
+    inside = f" ({'; '.join(changed)})" if machines[0] == machines[1] else ""
+    return f"{NO_TIME}{base.name} ran on {machines[0]}, {other.name} on {machines[1]}{inside}."
+
+
+def _where(run: LoadedRun) -> str:
+    """`AMD EPYC (AVX2, 2 cores, 1 thread)`"""
+    facts = run.environment
+    name = str(facts.get("device_name") or facts.get("cpu") or "an unknown machine")
+    if facts.get("device") == "cuda" and facts.get("cpu"):
+        name = f"{name} beside {facts['cpu']}"
+    inside = [str(facts["cpu_capability"])] if facts.get("cpu_capability") else []
+    for key, word in (("cores", "core"), ("threads", "thread")):
+        if (count := facts.get(key)) is not None:
+            inside.append(f"{count} {word}{'' if count == 1 else 's'}")
+    return f"{name} ({', '.join(inside)})" if inside else name
+
+
+def _machines_of_times(run: LoadedRun) -> list[str]:
+    """Where its time cells were measured: a run that was resumed elsewhere has several; empty where older
+    versions did not keep it."""
+    timed = set(run.rows.cell_id[run.rows.measure == "time"])
+    measured_on: dict[str, str] = {}
+    for found in run.selfchecks:
+        if isinstance(machine := found.get("machine"), dict):
+            measured_on |= dict.fromkeys(
+                timed.intersection(found.get("cells", [])), machine_in_words(machine)
+            )
+    return sorted(set(measured_on.values()))
+
+
+def protocol_differences(base: Side, other: Side, measure: str) -> list[str]:
+    """What the suites say of a measure in different ways, a clause each: such points are not one experiment.
+
+    Empty where one of the manifests does not tell, or one run has no such measure.
+    """
+    contents = [side.run.manifest.get("content", {}) for side in (base, other)]
+    tables = [content.get(measure) for content in contents]
+    if not all(isinstance(table, dict) for table in tables):
+        return []
+    first, second = ({k: v for k, v in t.items() if k not in BESIDE_THE_POINT} for t in tables)
+    if measure in ("time", "accuracy"):  # deterministic kernels are slower, and add in another order
+        first, second = (t | {"deterministic": c.get("deterministic", False)}
+                         for t, c in zip((first, second), contents, strict=True))  # fmt: skip
+    return [
+        f"{name} {_said(first.get(name))} in {base.letter}, {_said(second.get(name))} in {other.letter}"
+        for name in sorted({*first, *second})
+        if first.get(name) != second.get(name)
+    ]
+
+
+def _facts(base: Side, other: Side) -> list[str]:
+    facts = list(_changes(base, other, FACTS))
+    environments = [side.run.environment for side in (base, other)]
+    if len({e["code"] for e in environments if e.get("code")}) > 1:
+        facts.append("the harness's own code")
+    sizes = [e["memory_bytes"] / GIB for e in environments if e.get("memory_bytes")]
+    if len(sizes) == 2 and round(sizes[0]) != round(sizes[1]):
+        facts.append(f"memory ({sizes[0]:.0f} GiB in {base.letter}, {sizes[1]:.0f} GiB in {other.letter})")
+    gpus = [
+        sorted({f"{gpu.get('name')}, driver {gpu.get('driver')}" for gpu in e.get("gpus") or []})
+        if e.get("device") == "cuda"
+        else []
+        for e in environments
+    ]
+    if all(gpus) and gpus[0] != gpus[1]:
+        facts.append(f"GPUs ({'; '.join(gpus[0])} in {base.letter}, {'; '.join(gpus[1])} in {other.letter})")
+    return facts
+
+
+def _packages(base: Side, other: Side) -> Iterator[str]:
+    """Versions of what computes, the build of torch among them."""
+    versions = []
+    for side in (base, other):
+        environment = side.run.environment
+        packages = dict(environment.get("packages") or {})
+        if environment.get("torch"):
+            packages["torch"] = environment["torch"]  # with its build, `2.13.0+cpu`
+        versions.append({k: v for k, v in packages.items() if k not in UNCONCERNED and v is not None})
+    shared = versions[0].keys() & versions[1].keys()
+    for name in sorted(shared, key=lambda n: (n not in NUMERIC_PACKAGES, n)):
+        if versions[0][name] != versions[1][name]:
+            yield f"{name} ({versions[0][name]} in {base.letter}, {versions[1][name]} in {other.letter})"
+
+
+def _changes(base: Side, other: Side, names: dict[str, str]) -> Iterator[str]:
+    for key, word in names.items():
+        first, second = base.run.environment.get(key), other.run.environment.get(key)
+        if first is not None and second is not None and first != second:
+            yield f"{word} ({_said(first)} in {base.letter}, {_said(second)} in {other.letter})"
+
+
+def _said(value: Any) -> str:
+    if value is None:
+        return ABSENT
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    return str(value)

@@ -1,0 +1,1 @@
+"""Pictures of runs, on the screen and on paper."""
