@@ -1,6 +1,7 @@
 """README promises nothing that was not run."""
 
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -45,13 +46,38 @@ def readme_runs() -> list[str]:
 
 @pytest.mark.parametrize("line", readme_runs())
 def test_the_run_commands_of_the_readme_are_sound(line: str, tmp_path: Path) -> None:
-    import shlex
-
     (adapter,) = blocks("python")
     (tmp_path / "mine.py").write_text(adapter)
     done = innerloop(*shlex.split(line, comments=True)[1:], "--dry-run", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert [p.name for p in tmp_path.iterdir()] == ["mine.py"]
+
+
+def readme_readings() -> list[str]:
+    """Commands on reference runs alone: what they print and write is at hand wherever README is."""
+    lines = [line.strip() for block in blocks("sh") for line in block.splitlines()]
+    reading = [
+        line for line in lines if line.startswith(("innerloop compare", "innerloop claims", "innerloop plot"))
+    ]
+    return [line for line in reading if all("results/reference" in run for run in runs_in(line))]
+
+
+def runs_in(line: str) -> list[str]:
+    return [
+        word for word in shlex.split(line, comments=True)[2:] if "/" in word or word in ("quick", "before")
+    ]
+
+
+def test_readme_compares_plots_and_judges_reference_runs() -> None:
+    assert {line.split()[1] for line in readme_readings()} == {"compare", "plot", "claims"}
+
+
+@pytest.mark.parametrize("line", readme_readings())
+def test_the_reading_commands_of_the_readme_do_what_they_say(line: str, tmp_path: Path) -> None:
+    (tmp_path / "results").symlink_to(ROOT / "results")
+    done = innerloop(*shlex.split(line, comments=True)[1:], cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout
 
 
 def test_the_notebook_example_of_the_readme_runs_on_the_reference_run_that_it_names(tmp_path: Path) -> None:
