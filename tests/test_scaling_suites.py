@@ -28,8 +28,9 @@ def slope(points: dict[int, float]) -> float:
 @pytest.fixture(scope="module")
 def maml(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("scaling") / "run"
+    # Far apart: what is resident of torch itself differs by tens of MiB from one process to the next.
     assert run_here(
-        Path("memory-scaling"), out, methods=["maml"], settings=["inner_steps=2,12"]
+        Path("memory-scaling"), out, methods=["maml"], settings=["inner_steps=2,22"]
     ).statuses == {"ok"}
     return out
 
