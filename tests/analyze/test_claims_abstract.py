@@ -215,6 +215,25 @@ def test_without_first_order_maml_one_gradient_is_not_known() -> None:
     assert line(FACTOR, memory({1: 40.0})).verdict == "not measured"
 
 
+def over_budget(mib: int, method: str = "imaml-gd") -> list[Row]:
+    words = (
+        f"{mib * MIB + 4096:,} bytes of live tensors exceed the virtual budget of {mib * MIB:,} (in solve)"
+    )
+    point = {"method": method, "settings": SETTINGS[method], "inner_steps": 8}
+    return [row(**point, value=None, status="oom", detail=words)]
+
+
+@pytest.mark.parametrize(("mib", "verdict"), [(60, "not measured"), (100, "not reproduced")])
+def test_a_loop_that_ran_out_of_memory_is_not_left_out_of_what_it_needs_at_most(
+    mib: int, verdict: str
+) -> None:
+    """One gradient holds 20 MiB beside a baseline of 10: four are exceeded above 90 MiB."""
+    fits = [*memory({1: 20.0, 8: 20.0}, "fomaml"), *memory({1: 40.0, 2: 45.0})]
+    found = line(FACTOR, [*fits, over_budget(mib)])
+    assert found.verdict == verdict
+    assert found.sentence.endswith("(fomaml at 1; inner steps 1 to 2); imaml-gd ran out of memory at 8")
+
+
 # Claim 4: no more computation
 
 
@@ -243,6 +262,13 @@ def test_time_at_many_steps_is_called_by_its_whole_interval() -> None:
     assert "too weak to call, the interval over 3 blocks holds 1" in weak.sentence
     one = line(COST, timed(0.5, blocks=1))
     assert (one.verdict, "one block has no interval" in one.sentence) == ("not measured", True)
+
+
+def test_a_time_that_is_less_from_some_step_on_rests_on_all_steps_from_there() -> None:
+    points = [(method, steps) for method in ("maml", "imaml-gd") for steps in (1, 4, 8, 16, 32)]
+    found = line(COST, [time_cell(block, points) for block in range(3)])
+    assert ", less from 8 on" in found.sentence
+    assert {step for evidence in found.evidence for step in evidence.inner_steps} == {1, 4, 8, 16, 32}
 
 
 def test_time_at_few_steps_says_nothing_of_the_whole() -> None:
@@ -299,6 +325,23 @@ def test_the_cheapest_variant_counts_at_the_smallest_error() -> None:
     assert "to an error of 1e-8 imaml-gd[cg_steps=20] takes " in found.sentence
 
 
+def test_work_is_held_against_the_cheapest_maml() -> None:
+    """A step size of a fifth makes MAML five times as dear: an iMAML of thrice its own work lies between."""
+    rate, steps = 1.5 / inner_kappa(10.0), (*STEPS, 128, 256, 512, 1024, 2048)
+    small = {"settings": {"inner_lr": 0.1, "lam": LAM}} | AT_10
+    cells = [maml_point(rate / 5, k, **small) for k in steps]
+    for k in steps:
+        cell = imaml_point(rate, 20, k, **AT_10)
+        of_work = ("gradient_evaluations", "hessian_products")
+        cells.append(
+            [Row(**vars(r) | {"value": 3 * (r.value or 0)}) if r.metric in of_work else r for r in cell]
+        )
+    assert line(COST, cells).verdict == "reproduced"
+    found = line(COST, [*cells, *(maml_point(rate, k, **AT_10) for k in steps)])
+    assert found.verdict == "not reproduced"
+    assert "maml[inner_lr=0.5] " in found.sentence
+
+
 def test_points_that_are_all_below_an_error_only_bound_its_work() -> None:
     cells = [
         cell for k in (256, 512) for cell in (maml_point(0.5, k, **AT_10), imaml_point(0.5, 20, k, **AT_10))
@@ -340,6 +383,22 @@ def test_a_gain_of_one_variant_reproduces_the_claim() -> None:
 def test_a_loss_of_all_variants_and_a_gain_too_small_to_name_refute_it() -> None:
     assert line(GAINS, scored({"imaml-gd": -0.05, "imaml-hf": -0.02})).verdict == "not reproduced"
     assert line(GAINS, scored({"imaml-gd": 0.0}, spread=1e-5)).verdict == "not reproduced"
+
+
+def test_a_gain_on_a_badly_chosen_maml_is_none() -> None:
+    cells = scored({"imaml-gd": -0.05})
+    settings = {"settings": {"inner_lr": 9.0, "lam": 0.0}}
+    bad = [
+        [
+            Row(**vars(r) | settings | {"cell_id": f"bad-{r.seed}", "value": (r.value or 0) - 0.3})
+            for r in cell
+        ]
+        for cell in cells
+        if cell[0].method == "maml"
+    ]
+    found = line(GAINS, [*cells, *bad])
+    assert "imaml-gd +2" in found.sentence
+    assert found.verdict == "not reproduced"
 
 
 def test_few_seeds_and_wide_intervals_are_too_weak_to_call() -> None:
