@@ -60,7 +60,7 @@ def pareto_points(run: LoadedRun) -> pd.DataFrame:
     - `is_efficient`: no other point of the workload is as good on every axis of this one and better on one.
       Only a point that is known on all these axes can say so; what is unknown is never imputed. NA where
       nothing is to be weighed: where no second axis is known, or neither accuracy nor gradient error is (the
-      fewest inner steps would be the cheapest, whatever they are good for).
+      fewest inner steps would be the cheapest, whatever they are good for), or no other point has as much.
     - `may_be_efficient`: the same beyond doubt. It is false only where another point is as good on every axis
       and better on one even if each axis is granted its interval: this point's better end against the other's
       worse end. Memory repeats exactly and has no interval; where an interval is unknown nothing is beyond
@@ -78,6 +78,8 @@ def pareto_points(run: LoadedRun) -> pd.DataFrame:
         costs, best, worst = _costs(part)
         enough = (~np.isnan(costs)).sum(1) >= 2
         enough &= part[[*QUALITIES]].notna().any(axis=1).to_numpy()
+        if enough.sum() < 2:
+            continue
         for column, dominated in (
             ("is_efficient", dominated_points(costs, costs)),
             ("may_be_efficient", dominated_points(best, worst)),

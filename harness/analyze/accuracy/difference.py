@@ -96,6 +96,8 @@ class Difference:
 
     @property
     def evidence(self) -> tuple[Evidence, ...]:
+        """Those of both sides; Holm's correction rests on the other comparisons of the workload too."""
+
         def of(label: str, steps: int) -> Evidence:
             metrics = (self.metric, f"{self.metric}_ci95")
             return Evidence(

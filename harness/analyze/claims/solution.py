@@ -44,6 +44,7 @@ def _paths_agree(workload: str, paths: dict[str, pd.DataFrame]) -> Outcome:
         if len(solved):
             worst[name] = float(solved.rel_error_implicit.max())
             points.append(solved)
+    unsolved = [name for name in paths if name not in worst]
     evidence = tuple(
         Evidence(
             measure="gradient",
@@ -52,7 +53,7 @@ def _paths_agree(workload: str, paths: dict[str, pd.DataFrame]) -> Outcome:
             metrics=EXACT_METRICS,
             inner_steps=tuple(sorted(set(map(int, part.inner_steps)))),
         )
-        for part in points
+        for part in (*points, *(paths[name] for name in unsolved))
     )
     if len(worst) < 2:
         only = f"only {listed(list(worst))}" if worst else "no inner optimiser"
@@ -61,7 +62,7 @@ def _paths_agree(workload: str, paths: dict[str, pd.DataFrame]) -> Outcome:
         return Outcome(verdict=NOT_MEASURED, words=words, workload=workload, evidence=evidence)
     errors = listed([f"{name} {error_in_words(error)}" for name, error in worst.items()])
     words = f"where the inner problem is solved, the largest errors are: {errors}"
-    if unsolved := [name for name in paths if name not in worst]:
+    if unsolved:
         words += f"; {listed(unsolved)} did not solve it to {error_in_words(SOLVED, 1)}"
     verdict = verdict_of(error <= AGREE for error in worst.values())
     return Outcome(verdict=verdict, words=words, workload=workload, evidence=evidence)
