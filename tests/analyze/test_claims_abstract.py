@@ -190,15 +190,24 @@ def test_one_variant_that_grows_is_enough() -> None:
 
 @pytest.mark.parametrize(("mib", "verdict"), [(74.0, "reproduced"), (81.0, "not reproduced")])
 def test_memory_is_held_against_that_of_one_gradient_without_what_both_hold(mib: float, verdict: str) -> None:
-    found = line(FACTOR, [*memory({1: 20.0, 8: 30.0}, "fomaml"), *memory({1: 40.0, 8: mib})])
+    found = line(FACTOR, [*memory({1: 20.0, 8: 30.0}, "fomaml"), *memory({1: 40.0, 16: mib})])
     assert found.verdict == verdict
     assert (
         f"imaml-gd at most {mib / 20:.2f} times the 20.0 MiB of one gradient (fomaml at 1" in found.sentence
     )
 
 
+def test_few_inner_steps_do_not_show_what_many_hold() -> None:
+    """An iMAML that kept the graph of its loop would still be below four gradients at two steps."""
+    few = [*memory({1: 20.0}, "fomaml"), *memory({1: 40.0, 2: 60.0})]
+    found = line(FACTOR, few)
+    assert found.verdict == "not measured"
+    assert found.sentence.endswith("needs 16 inner steps or more")
+    assert line(FACTOR, [*few, *memory({16: 340.0})]).verdict == "not reproduced"
+
+
 def test_a_query_gradient_that_is_the_larger_is_not_an_inner_one() -> None:
-    cells = [*memory({1: 20.0}, "fomaml"), *memory({1: 40.0})]
+    cells = [*memory({1: 20.0}, "fomaml"), *memory({1: 40.0, 16: 40.0})]
     many = "glyphs[queries=5,shots=1,ways=5]"
     few = "glyphs[queries=1,shots=5,ways=5]"
 
@@ -219,7 +228,7 @@ def over_budget(mib: int, method: str = "imaml-gd") -> list[Row]:
     words = (
         f"{mib * MIB + 4096:,} bytes of live tensors exceed the virtual budget of {mib * MIB:,} (in solve)"
     )
-    point = {"method": method, "settings": SETTINGS[method], "inner_steps": 8}
+    point = {"method": method, "settings": SETTINGS[method], "inner_steps": 32}
     return [row(**point, value=None, status="oom", detail=words)]
 
 
@@ -228,10 +237,10 @@ def test_a_loop_that_ran_out_of_memory_is_not_left_out_of_what_it_needs_at_most(
     mib: int, verdict: str
 ) -> None:
     """One gradient holds 20 MiB beside a baseline of 10: four are exceeded above 90 MiB."""
-    fits = [*memory({1: 20.0, 8: 20.0}, "fomaml"), *memory({1: 40.0, 2: 45.0})]
+    fits = [*memory({1: 20.0, 8: 20.0}, "fomaml"), *memory({1: 40.0, 16: 45.0})]
     found = line(FACTOR, [*fits, over_budget(mib)])
     assert found.verdict == verdict
-    assert found.sentence.endswith("(fomaml at 1; inner steps 1 to 2); imaml-gd ran out of memory at 8")
+    assert found.sentence.endswith("(fomaml at 1; inner steps 1 to 16); imaml-gd ran out of memory at 32")
 
 
 # Claim 4: no more computation
