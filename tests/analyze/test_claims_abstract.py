@@ -66,6 +66,16 @@ def test_an_optimiser_that_does_not_solve_the_problem_is_no_evidence() -> None:
     assert "only gradient-descent of adam and gradient-descent solved" in alone.sentence
 
 
+def test_a_point_of_which_a_seed_diverged_is_none_that_was_solved() -> None:
+    """What is left of it is far off: without its fate it would refute the claim."""
+    cells = [*path("gradient-descent"), *path("adam")]
+    off = imaml_point(0.5, 20, 96, settings={"cg_steps": 20, "lam": LAM, "optimiser": "adam"}, **AT_10)
+    off = [Row(**vars(r) | {"value": 0.5}) if r.metric == "rel_error_implicit" else r for r in off]
+    gone = Row(**vars(off[0]) | {"seed": 1, "value": None, "status": "diverged", "cell_id": "gone"})
+    assert line(PATH, [*cells, off, [gone]]).verdict == "reproduced"
+    assert line(PATH, [*cells, off]).verdict == "not reproduced"
+
+
 def test_several_numbers_of_cg_steps_are_one_path() -> None:
     cells = [imaml_point(0.5, cg, steps, **AT_10) for cg in (10, 20) for steps in STEPS]
     assert line(PATH, cells).verdict == "not measured"

@@ -204,6 +204,9 @@ def test_the_fastest_and_the_one_that_grows_least_reproduce_it() -> None:
 def test_a_slow_first_order_and_an_imaml_that_grows_refute_it() -> None:
     assert line(TIME, timed(fomaml=lambda s: 10.0)).verdict == "not reproduced"
     assert line(TIME, timed(imaml_gd=lambda s: s**2)).verdict == "not reproduced"
+    assert (
+        line(TIME, timed(imaml_gd=lambda s: 0.1)).verdict == "not reproduced"
+    )  # faster than first-order MAML
 
 
 def test_intervals_that_overlap_and_few_steps_are_too_weak() -> None:

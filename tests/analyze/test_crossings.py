@@ -260,3 +260,17 @@ def test_a_ratio_that_is_known_at_one_step_only_says_at_which() -> None:
         "fomaml needs less memory than maml from 1 to 4 inner steps: 0.80 times at 1, elsewhere by the bound "
         "of what did not fit"
     )
+
+
+def test_where_neither_fits_none_is_ahead_whatever_their_bounds() -> None:
+    def lost(mib: int) -> dict[str, object]:
+        words = (
+            f"{mib * MIB + 1:,} bytes of live tensors exceed the virtual budget of {mib * MIB:,} (in loop)"
+        )
+        return {"value": None, "status": "oom", "detail": words}
+
+    rows = [row(inner_steps=k, value=50.0 * MIB) for k in (1, 2)]
+    rows += [row(method="fomaml", inner_steps=k, value=40.0 * MIB) for k in (1, 2)]
+    rows += [row(inner_steps=4, **lost(90)), row(method="fomaml", inner_steps=4, **lost(60))]
+    found = only(rows)
+    assert (found.steps, found.ahead) == ((1, 2), (1, 1))
