@@ -10,6 +10,7 @@ from harness.analyze.finding import Evidence, Finding
 from harness.analyze.gradient import ERRORS
 from harness.analyze.loaded import LoadedRun
 from harness.analyze.summary import POINT
+from harness.analyze.words import listed
 from harness.settings import telling_apart
 
 MEASURES = {
@@ -120,7 +121,7 @@ def pareto_findings(points: pd.DataFrame) -> list[Finding]:
 def weighed_axes(part: pd.DataFrame) -> str:
     """`accuracy, peak memory and seconds a meta-step`: what is known of any of these points."""
     metric = "loss" if (part.metric == "loss").any() else "accuracy"
-    return _listed([IN_WORDS.get(axis, metric) for axis in _known(part)])
+    return listed([IN_WORDS.get(axis, metric) for axis in _known(part)])
 
 
 def _known(part: pd.DataFrame) -> list[str]:
@@ -130,14 +131,10 @@ def _known(part: pd.DataFrame) -> list[str]:
 def _in_words(points: pd.DataFrame) -> str:
     """`fomaml at 4, 8 and 16, maml at 8 inner steps`"""
     curves = [
-        f"{label} at {_listed([str(steps) for steps in part.inner_steps])}"
+        f"{label} at {listed([str(steps) for steps in part.inner_steps])}"
         for label, part in points.groupby("method_label")
     ]
     return f"{', '.join(curves)} inner steps"
-
-
-def _listed(names: list[str]) -> str:
-    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
 def _counted(number: int) -> str:

@@ -6,11 +6,12 @@ import numpy as np
 import pandas as pd
 
 from harness.analyze.claims.claim import NOT_MEASURED, Outcome, Stated, verdict_of
-from harness.analyze.claims.roles import IMAML, IMAML_GD, MAML, MANY, lam_of, listed, settings_of
+from harness.analyze.claims.roles import IMAML, IMAML_GD, MAML, MANY, lam_of, settings_of
 from harness.analyze.finding import Evidence
 from harness.analyze.gradient import error_in_words
 from harness.analyze.loaded import LoadedRun
 from harness.analyze.scaling.pairs import paired_ratios
+from harness.analyze.words import listed
 from harness.analyze.work import work_in
 
 

@@ -18,13 +18,13 @@ from harness.analyze.claims.roles import (
     MAML,
     STRETCH,
     lam_of,
-    listed,
     optimiser_of,
     settings_of,
 )
 from harness.analyze.finding import Evidence
 from harness.analyze.gradient import error_in_words
 from harness.analyze.loaded import LoadedRun
+from harness.analyze.words import listed
 
 ERROR = "rel_error_implicit"
 APPROACHED = 0.1  # of the error at the fewest steps

@@ -7,9 +7,10 @@ import numpy as np
 from harness.analyze.accuracy.difference import Difference
 from harness.analyze.accuracy.differences import accuracy_differences
 from harness.analyze.claims.claim import NOT_MEASURED, NOT_REPRODUCED, REPRODUCED, Outcome, Stated
-from harness.analyze.claims.roles import IMAML, MAML, listed
+from harness.analyze.claims.roles import IMAML, MAML
 from harness.analyze.intervals import SEEDS_FOR_T
 from harness.analyze.loaded import LoadedRun
+from harness.analyze.words import listed
 
 LEAST_GAIN = 0.002
 """Of accuracy: where Hessian-free iMAML gains on MAML in the paper's Table 2, it does so by 0.2 points at the

@@ -15,7 +15,6 @@ from harness.analyze.claims.roles import (
     MANY,
     STRETCH,
     by_numbers,
-    listed,
     settings_of,
 )
 from harness.analyze.finding import Evidence
@@ -23,6 +22,7 @@ from harness.analyze.loaded import LoadedRun
 from harness.analyze.scaling.bounds import exceeded_by
 from harness.analyze.scaling.growth import MIB, Scaling
 from harness.analyze.scaling.laws import FLAT, scaling_fits
+from harness.analyze.words import listed
 from harness.frame import split_workload
 
 SMALL_FACTOR = 4.0

@@ -7,9 +7,9 @@ from typing import Any
 
 import pandas as pd
 
-from harness.analyze.claims.roles import listed
 from harness.analyze.finding import Evidence
 from harness.analyze.loaded import LoadedRun
+from harness.analyze.words import listed
 from harness.frame import split_workload
 from harness.settings import format_settings, telling_apart
 

@@ -5,16 +5,11 @@ from collections.abc import Iterator
 import pandas as pd
 
 from harness.analyze.claims.claim import NOT_MEASURED, Outcome, Stated, curves_of, verdict_of
-from harness.analyze.claims.roles import (
-    IMAML,
-    lam_of,
-    listed,
-    optimiser_of,
-    settings_of,
-)
+from harness.analyze.claims.roles import IMAML, lam_of, optimiser_of, settings_of
 from harness.analyze.finding import Evidence
 from harness.analyze.gradient import error_in_words
 from harness.analyze.loaded import LoadedRun
+from harness.analyze.words import listed
 
 SOLVED = 1e-8  # of the inner residual ||grad G|| and of the solver's relative residual
 AGREE = 1e-4

@@ -15,13 +15,13 @@ from harness.analyze.claims.roles import (
     IMAML_GD,
     MAML,
     TRUNCATED,
-    listed,
     optimiser_of,
     settings_of,
 )
 from harness.analyze.finding import Evidence
 from harness.analyze.gradient import error_in_words
 from harness.analyze.loaded import LoadedRun
+from harness.analyze.words import listed
 from harness.analyze.work import Order, orders_in, work_in
 
 FACTOR = 2.0  # in the work, over the span of condition numbers: a constant or a logarithm may well make it

@@ -14,13 +14,13 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.special import stdtrit
 
 from harness.analyze.finding import Evidence
 from harness.analyze.gradient import ERRORS
+from harness.analyze.intervals import mean_over_seeds, t_interval
 from harness.analyze.scaling.bounds import exceeded
 from harness.analyze.steps import NEWTON_METHODS
-from harness.analyze.summary import LEVEL
+from harness.analyze.words import listed
 
 METRICS = {"time": ("step_seconds",), "memory": ("peak_bytes",), "gradient": ERRORS}
 LESS = {
@@ -127,8 +127,8 @@ class Crossing:
             if all(self.ahead):
                 return f"{pair} {span}: {self._ratios(range(len(self.steps)))}"
             told = [k for k, lead in enumerate(self.ahead) if lead]
-            unsure = _listed([step for step, lead in zip(self.steps, self.ahead, strict=True) if not lead])
-            at = _listed([self.steps[k] for k in told])
+            unsure = listed([str(k) for k, lead in zip(self.steps, self.ahead, strict=True) if not lead])
+            at = listed([str(self.steps[k]) for k in told])
             return f"{pair} at {_counted(at)} ({self._ratios(told)}); {self._open} at {unsure}"
         return self._crossing(pair, more)
 
@@ -311,23 +311,14 @@ def _paired(first: np.ndarray, second: np.ndarray) -> tuple[Any, ...]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # of nothing there is no median
         of_groups = np.log(np.nanmedian(ratios, axis=2))
-        count = np.isfinite(of_groups).sum(1)
-        mean, spread = np.nanmean(of_groups, axis=1), np.nanstd(of_groups, axis=1, ddof=1)
-    several = np.maximum(count, REPEATS_FOR_T)
-    half = stdtrit(several - 1, (1 + LEVEL) / 2) * spread / np.sqrt(several)
-    half = np.where(count >= REPEATS_FOR_T, half, np.nan)
-    low, high = mean - half, mean + half
-    ahead = np.where(high < 0, 1, np.where(low > 0, -1, 0))
-    return np.exp(mean), np.exp(low), np.exp(high), ahead, int(count.max(initial=0))
+    mean, spread, count = mean_over_seeds(of_groups)
+    interval = t_interval(mean, spread, count)
+    ahead = np.where(interval.high < 0, 1, np.where(interval.low > 0, -1, 0))
+    return np.exp(mean), np.exp(interval.low), np.exp(interval.high), ahead, int(count.max(initial=0))
 
 
 def _span(steps: Sequence[int]) -> str:
     return f"from {steps[0]} to {steps[-1]} inner steps"
-
-
-def _listed(steps: Sequence[int]) -> str:
-    words = [str(step) for step in steps]
-    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
 
 
 def _counted(steps: str) -> str:
