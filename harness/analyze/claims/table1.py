@@ -85,8 +85,8 @@ def unrolled_error_is_nothing(run: LoadedRun) -> Iterator[Outcome]:
     for workload, curves in curves_of(run.gradient.dropna(subset="rel_error_unrolled"), (MAML,)):
         largest = max(float(curve.rel_error_unrolled_high.max()) for curve in curves.values())
         steps = max(int(curve.inner_steps.max()) for curve in curves.values())
-        most = error_in_words(largest)
-        words = f"{listed(list(curves))}: an error of at most {most} up to {steps:,} inner steps"
+        most = f"an error of at most {error_in_words(largest)}" if largest else "no error to the last bit"
+        words = f"{listed(list(curves))}: {most} up to {steps:,} inner steps"
         evidence = Evidence(
             measure="gradient", workload=workload, methods=tuple(curves), metrics=("rel_error_unrolled",)
         )
