@@ -118,7 +118,7 @@ def _model(workload: str, part: pd.DataFrame) -> CostModel:
     theta = _theta(part)
     numbers = np.full(3, np.nan) if theta is None else theta
     # What the model leaves is a method's own (its kernels, its overhead), so methods are what is sampled.
-    halves = _jackknife(part, numbers)
+    halves = _jackknife(part)
     ratio = numbers[2] / numbers[1] if numbers[1] > 0 else np.nan
     far = part[part.error.abs() > UNEXPLAINED]
     misses = zip(far.method_label, far.inner_steps, far.error, strict=True)
@@ -209,7 +209,7 @@ def _non_negative(relative: np.ndarray, weights: np.ndarray) -> np.ndarray:
     return best
 
 
-def _jackknife(part: pd.DataFrame, theta: np.ndarray) -> tuple[float, float]:
+def _jackknife(part: pd.DataFrame) -> tuple[float, float]:
     """95% half-widths of a gradient's price and of the ratio: each method is left out once. NaN where without
     one of them the points no longer tell."""
     without = list(_without_each(part))

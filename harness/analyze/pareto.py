@@ -10,6 +10,7 @@ from harness.analyze.finding import Evidence, Finding
 from harness.analyze.gradient import ERRORS
 from harness.analyze.loaded import LoadedRun
 from harness.analyze.summary import POINT
+from harness.analyze.words import listed
 from harness.settings import telling_apart
 
 MEASURES = {
@@ -60,7 +61,7 @@ def pareto_points(run: LoadedRun) -> pd.DataFrame:
     - `is_efficient`: no other point of the workload is as good on every axis of this one and better on one.
       Only a point that is known on all these axes can say so; what is unknown is never imputed. NA where
       nothing is to be weighed: where no second axis is known, or neither accuracy nor gradient error is (the
-      fewest inner steps would be the cheapest, whatever they are good for).
+      fewest inner steps would be the cheapest, whatever they are good for), or no other point has as much.
     - `may_be_efficient`: the same beyond doubt. It is false only where another point is as good on every axis
       and better on one even if each axis is granted its interval: this point's better end against the other's
       worse end. Memory repeats exactly and has no interval; where an interval is unknown nothing is beyond
@@ -78,6 +79,8 @@ def pareto_points(run: LoadedRun) -> pd.DataFrame:
         costs, best, worst = _costs(part)
         enough = (~np.isnan(costs)).sum(1) >= 2
         enough &= part[[*QUALITIES]].notna().any(axis=1).to_numpy()
+        if enough.sum() < 2:
+            continue
         for column, dominated in (
             ("is_efficient", dominated_points(costs, costs)),
             ("may_be_efficient", dominated_points(best, worst)),
@@ -118,7 +121,7 @@ def pareto_findings(points: pd.DataFrame) -> list[Finding]:
 def weighed_axes(part: pd.DataFrame) -> str:
     """`accuracy, peak memory and seconds a meta-step`: what is known of any of these points."""
     metric = "loss" if (part.metric == "loss").any() else "accuracy"
-    return _listed([IN_WORDS.get(axis, metric) for axis in _known(part)])
+    return listed([IN_WORDS.get(axis, metric) for axis in _known(part)])
 
 
 def _known(part: pd.DataFrame) -> list[str]:
@@ -128,14 +131,10 @@ def _known(part: pd.DataFrame) -> list[str]:
 def _in_words(points: pd.DataFrame) -> str:
     """`fomaml at 4, 8 and 16, maml at 8 inner steps`"""
     curves = [
-        f"{label} at {_listed([str(steps) for steps in part.inner_steps])}"
+        f"{label} at {listed([str(steps) for steps in part.inner_steps])}"
         for label, part in points.groupby("method_label")
     ]
     return f"{', '.join(curves)} inner steps"
-
-
-def _listed(names: list[str]) -> str:
-    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
 def _counted(number: int) -> str:

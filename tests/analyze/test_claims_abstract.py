@@ -66,6 +66,16 @@ def test_an_optimiser_that_does_not_solve_the_problem_is_no_evidence() -> None:
     assert "only gradient-descent of adam and gradient-descent solved" in alone.sentence
 
 
+def test_a_point_of_which_a_seed_diverged_is_none_that_was_solved() -> None:
+    """What is left of it is far off: without its fate it would refute the claim."""
+    cells = [*path("gradient-descent"), *path("adam")]
+    off = imaml_point(0.5, 20, 96, settings={"cg_steps": 20, "lam": LAM, "optimiser": "adam"}, **AT_10)
+    off = [Row(**vars(r) | {"value": 0.5}) if r.metric == "rel_error_implicit" else r for r in off]
+    gone = Row(**vars(off[0]) | {"seed": 1, "value": None, "status": "diverged", "cell_id": "gone"})
+    assert line(PATH, [*cells, off, [gone]]).verdict == "reproduced"
+    assert line(PATH, [*cells, off]).verdict == "not reproduced"
+
+
 def test_several_numbers_of_cg_steps_are_one_path() -> None:
     cells = [imaml_point(0.5, cg, steps, **AT_10) for cg in (10, 20) for steps in STEPS]
     assert line(PATH, cells).verdict == "not measured"
@@ -190,15 +200,24 @@ def test_one_variant_that_grows_is_enough() -> None:
 
 @pytest.mark.parametrize(("mib", "verdict"), [(74.0, "reproduced"), (81.0, "not reproduced")])
 def test_memory_is_held_against_that_of_one_gradient_without_what_both_hold(mib: float, verdict: str) -> None:
-    found = line(FACTOR, [*memory({1: 20.0, 8: 30.0}, "fomaml"), *memory({1: 40.0, 8: mib})])
+    found = line(FACTOR, [*memory({1: 20.0, 8: 30.0}, "fomaml"), *memory({1: 40.0, 16: mib})])
     assert found.verdict == verdict
     assert (
         f"imaml-gd at most {mib / 20:.2f} times the 20.0 MiB of one gradient (fomaml at 1" in found.sentence
     )
 
 
+def test_few_inner_steps_do_not_show_what_many_hold() -> None:
+    """An iMAML that kept the graph of its loop would still be below four gradients at two steps."""
+    few = [*memory({1: 20.0}, "fomaml"), *memory({1: 40.0, 2: 60.0})]
+    found = line(FACTOR, few)
+    assert found.verdict == "not measured"
+    assert found.sentence.endswith("needs 16 inner steps or more")
+    assert line(FACTOR, [*few, *memory({16: 340.0})]).verdict == "not reproduced"
+
+
 def test_a_query_gradient_that_is_the_larger_is_not_an_inner_one() -> None:
-    cells = [*memory({1: 20.0}, "fomaml"), *memory({1: 40.0})]
+    cells = [*memory({1: 20.0}, "fomaml"), *memory({1: 40.0, 16: 40.0})]
     many = "glyphs[queries=5,shots=1,ways=5]"
     few = "glyphs[queries=1,shots=5,ways=5]"
 
@@ -213,6 +232,25 @@ def test_a_query_gradient_that_is_the_larger_is_not_an_inner_one() -> None:
 
 def test_without_first_order_maml_one_gradient_is_not_known() -> None:
     assert line(FACTOR, memory({1: 40.0})).verdict == "not measured"
+
+
+def over_budget(mib: int, method: str = "imaml-gd") -> list[Row]:
+    words = (
+        f"{mib * MIB + 4096:,} bytes of live tensors exceed the virtual budget of {mib * MIB:,} (in solve)"
+    )
+    point = {"method": method, "settings": SETTINGS[method], "inner_steps": 32}
+    return [row(**point, value=None, status="oom", detail=words)]
+
+
+@pytest.mark.parametrize(("mib", "verdict"), [(60, "not measured"), (100, "not reproduced")])
+def test_a_loop_that_ran_out_of_memory_is_not_left_out_of_what_it_needs_at_most(
+    mib: int, verdict: str
+) -> None:
+    """One gradient holds 20 MiB beside a baseline of 10: four are exceeded above 90 MiB."""
+    fits = [*memory({1: 20.0, 8: 20.0}, "fomaml"), *memory({1: 40.0, 16: 45.0})]
+    found = line(FACTOR, [*fits, over_budget(mib)])
+    assert found.verdict == verdict
+    assert found.sentence.endswith("(fomaml at 1; inner steps 1 to 16); imaml-gd ran out of memory at 32")
 
 
 # Claim 4: no more computation
@@ -243,6 +281,13 @@ def test_time_at_many_steps_is_called_by_its_whole_interval() -> None:
     assert "too weak to call, the interval over 3 blocks holds 1" in weak.sentence
     one = line(COST, timed(0.5, blocks=1))
     assert (one.verdict, "one block has no interval" in one.sentence) == ("not measured", True)
+
+
+def test_a_time_that_is_less_from_some_step_on_rests_on_all_steps_from_there() -> None:
+    points = [(method, steps) for method in ("maml", "imaml-gd") for steps in (1, 4, 8, 16, 32)]
+    found = line(COST, [time_cell(block, points) for block in range(3)])
+    assert ", less from 8 on" in found.sentence
+    assert {step for evidence in found.evidence for step in evidence.inner_steps} == {1, 4, 8, 16, 32}
 
 
 def test_time_at_few_steps_says_nothing_of_the_whole() -> None:
@@ -299,6 +344,23 @@ def test_the_cheapest_variant_counts_at_the_smallest_error() -> None:
     assert "to an error of 1e-8 imaml-gd[cg_steps=20] takes " in found.sentence
 
 
+def test_work_is_held_against_the_cheapest_maml() -> None:
+    """A step size of a fifth makes MAML five times as dear: an iMAML of thrice its own work lies between."""
+    rate, steps = 1.5 / inner_kappa(10.0), (*STEPS, 128, 256, 512, 1024, 2048)
+    small = {"settings": {"inner_lr": 0.1, "lam": LAM}} | AT_10
+    cells = [maml_point(rate / 5, k, **small) for k in steps]
+    for k in steps:
+        cell = imaml_point(rate, 20, k, **AT_10)
+        of_work = ("gradient_evaluations", "hessian_products")
+        cells.append(
+            [Row(**vars(r) | {"value": 3 * (r.value or 0)}) if r.metric in of_work else r for r in cell]
+        )
+    assert line(COST, cells).verdict == "reproduced"
+    found = line(COST, [*cells, *(maml_point(rate, k, **AT_10) for k in steps)])
+    assert found.verdict == "not reproduced"
+    assert "maml[inner_lr=0.5] " in found.sentence
+
+
 def test_points_that_are_all_below_an_error_only_bound_its_work() -> None:
     cells = [
         cell for k in (256, 512) for cell in (maml_point(0.5, k, **AT_10), imaml_point(0.5, 20, k, **AT_10))
@@ -340,6 +402,22 @@ def test_a_gain_of_one_variant_reproduces_the_claim() -> None:
 def test_a_loss_of_all_variants_and_a_gain_too_small_to_name_refute_it() -> None:
     assert line(GAINS, scored({"imaml-gd": -0.05, "imaml-hf": -0.02})).verdict == "not reproduced"
     assert line(GAINS, scored({"imaml-gd": 0.0}, spread=1e-5)).verdict == "not reproduced"
+
+
+def test_a_gain_on_a_badly_chosen_maml_is_none() -> None:
+    cells = scored({"imaml-gd": -0.05})
+    settings = {"settings": {"inner_lr": 9.0, "lam": 0.0}}
+    bad = [
+        [
+            Row(**vars(r) | settings | {"cell_id": f"bad-{r.seed}", "value": (r.value or 0) - 0.3})
+            for r in cell
+        ]
+        for cell in cells
+        if cell[0].method == "maml"
+    ]
+    found = line(GAINS, [*cells, *bad])
+    assert "imaml-gd +2" in found.sentence
+    assert found.verdict == "not reproduced"
 
 
 def test_few_seeds_and_wide_intervals_are_too_weak_to_call() -> None:

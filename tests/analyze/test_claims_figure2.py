@@ -163,6 +163,19 @@ def test_cg_steps_are_judged_where_they_differ(growth: float, verdict: str) -> N
     assert "from 2 to 10 CG steps " in found.sentence
 
 
+def test_variants_that_differ_in_more_than_their_cg_steps_say_nothing_of_those() -> None:
+    """Adam's state takes memory, however many CG steps the solver takes."""
+    peaks = {("gradient-descent", 2): 70.0, ("adam", 5): 78.0}
+    cells = [
+        [row(method="imaml-gd", settings={"cg_steps": cg, "optimiser": name}, inner_steps=s, value=mib * MIB)]
+        for (name, cg), mib in peaks.items()
+        for s in STEPS
+    ]
+    found = line(MEMORY, [*(memory_cell("maml", s) for s in STEPS), *cells])
+    assert found.verdict == "reproduced"
+    assert "CG steps was not measured" in found.sentence
+
+
 # (c)
 
 TIMED = ("maml", "fomaml", "imaml-gd")
@@ -191,6 +204,9 @@ def test_the_fastest_and_the_one_that_grows_least_reproduce_it() -> None:
 def test_a_slow_first_order_and_an_imaml_that_grows_refute_it() -> None:
     assert line(TIME, timed(fomaml=lambda s: 10.0)).verdict == "not reproduced"
     assert line(TIME, timed(imaml_gd=lambda s: s**2)).verdict == "not reproduced"
+    assert (
+        line(TIME, timed(imaml_gd=lambda s: 0.1)).verdict == "not reproduced"
+    )  # faster than first-order MAML
 
 
 def test_intervals_that_overlap_and_few_steps_are_too_weak() -> None:

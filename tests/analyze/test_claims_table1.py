@@ -112,6 +112,18 @@ def test_truncation_leaves_what_its_steps_say(errors: dict[int, float], verdict:
     assert line(TRUNCATED, truncated(errors)).verdict == verdict
 
 
+def test_truncation_of_another_loop_is_another_problem() -> None:
+    """With a lambda less is left than without: no question of how many steps are differentiated."""
+    cells = truncated({16: 0.4})
+    for kept, error in {4: 0.3, 16: 1e-2}.items():
+        settings = {"backward_steps": kept, "lam": 2.0}
+        values = {"rel_error_unrolled": error}
+        cells.append(gradient_cell("maml-truncated", 64, values=values, settings=settings))
+    found = line(TRUNCATED, cells)
+    assert found.verdict == "reproduced"
+    assert "an error of 0.3 with the last 4 and 1.0e-2 with the last 16" in found.sentence
+
+
 def followed(power: float, decades: int = 6) -> list[list[Row]]:
     """An error that falls as this power of the inner residual."""
     return [

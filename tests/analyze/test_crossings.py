@@ -216,3 +216,61 @@ def test_a_crossing_that_bounds_alone_decide_is_told() -> None:
         "From 2 inner steps on, imaml-gd needs less memory than maml (by the bound of what did not fit; "
         "still more at 1)"
     )
+
+
+def test_curves_that_cross_twice_are_not_said_to_cross() -> None:
+    """maml takes 100 + (k - 3)(k - 12): more, less from 4 to 8 steps, and more again."""
+    found = only(timed({"maml": lambda k: 100.0 + (k - 3) * (k - 12), "imaml-gd": lambda k: 100.0}))
+    assert (found.verdict, found.turns, np.isnan(found.estimate)) == ("changes", 2, True)
+    assert found.sentence == "imaml-gd and maml change places more than once from 1 to 32 inner steps"
+    assert telling([found]) == []
+
+
+def test_the_estimate_lies_between_the_points_that_show_the_crossing() -> None:
+    """Past 8 steps both take the same but for noise, and change sides by a hair again."""
+    laws = {"maml": {1: 1.0, 2: 1.0, 4: 2.0, 8: 2.0}, "imaml-gd": {1: 1.5, 2: 1.5, 4: 1.0, 8: 1.0}}
+    rows = timed({name: lambda k, law=law: law.get(k, 2.0) for name, law in laws.items()})
+    shakes = {16: (1.1, 0.9, 1.02), 32: (1.1, 0.9, 0.98)}
+    shaken = [
+        Row(**(vars(r) | {"value": (r.value or 0) * shakes[r.inner_steps][int(r.cell_id[-1])]}))
+        if r.method == "maml" and r.inner_steps in shakes
+        else r
+        for r in rows
+    ]
+    found = only(shaken)
+    assert (found.verdict, found.before_step, found.ahead[-2:]) == ("crosses", 2, (0, 0))
+    assert 2 < found.estimate < 4
+
+
+def test_equal_peaks_beside_a_lead_are_said_to_be_equal() -> None:
+    rows = [row(inner_steps=k, value=float(max(100, 20 * k)) * MIB) for k in (1, 4, 16)]
+    rows += [row(method="fomaml", inner_steps=k, value=100.0 * MIB) for k in (1, 4, 16)]
+    assert only(rows).sentence == (
+        "fomaml needs less memory than maml at 16 inner steps (0.31 times there); "
+        "equal but for rounding at 1 and 4"
+    )
+
+
+def test_a_ratio_that_is_known_at_one_step_only_says_at_which() -> None:
+    words = f"{91 * MIB:,} bytes of live tensors exceed the virtual budget of {90 * MIB:,} (in inner loop)"
+    rows = [row(inner_steps=1, value=50.0 * MIB)]
+    rows.append(row(inner_steps=4, value=None, status="oom", detail=words))
+    rows += [row(method="fomaml", inner_steps=k, value=40.0 * MIB) for k in (1, 4)]
+    assert only(rows).sentence == (
+        "fomaml needs less memory than maml from 1 to 4 inner steps: 0.80 times at 1, elsewhere by the bound "
+        "of what did not fit"
+    )
+
+
+def test_where_neither_fits_none_is_ahead_whatever_their_bounds() -> None:
+    def lost(mib: int) -> dict[str, object]:
+        words = (
+            f"{mib * MIB + 1:,} bytes of live tensors exceed the virtual budget of {mib * MIB:,} (in loop)"
+        )
+        return {"value": None, "status": "oom", "detail": words}
+
+    rows = [row(inner_steps=k, value=50.0 * MIB) for k in (1, 2)]
+    rows += [row(method="fomaml", inner_steps=k, value=40.0 * MIB) for k in (1, 2)]
+    rows += [row(inner_steps=4, **lost(90)), row(method="fomaml", inner_steps=4, **lost(60))]
+    found = only(rows)
+    assert (found.steps, found.ahead) == ((1, 2), (1, 1))

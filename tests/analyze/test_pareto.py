@@ -76,6 +76,12 @@ def choice(method: str, steps: int, accuracy: float, mib: float, seconds: float)
     ]
 
 
+def test_a_point_alone_is_held_against_nothing(tmp_path: Path) -> None:
+    found = points(tmp_path / "run", choice("maml", 4, 0.8, 100, 0.2))
+    assert found.is_efficient.isna().all()
+    assert pareto_findings(found) == []
+
+
 def test_worse_on_every_axis_is_not_efficient_and_better_on_one_is(tmp_path: Path) -> None:
     cells = [
         *choice("maml", 4, 0.80, 100, 0.2),

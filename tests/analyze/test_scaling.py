@@ -9,6 +9,7 @@ from rows import MIB, row
 
 from harness.analyze.scaling.growth import Scaling
 from harness.analyze.scaling.laws import scaling_fits
+from harness.analyze.scaling.noise import block_minima, curve_of
 from harness.analyze.summary import memory_summary, time_summary
 from harness.frame import frame_of
 from harness.store import Row
@@ -241,6 +242,39 @@ def test_linear_and_flat_time_are_told_apart_through_noise_and_the_rate_is_cover
     assert found.shape == "constant"
     assert found.sentence.endswith("steps 1 to 16); exponent not identified")
     assert found.change_low < 0 < found.change_high
+
+
+def test_a_factor_that_a_whole_block_has_widens_the_rate_and_not_the_exponent() -> None:
+    """Blocks slow by 5% as a whole: with the points' own noise alone the rate would be missed most times."""
+    draws, covered, exponents = 60, 0, 0
+    for seed in range(draws):
+        rows = times(lambda k: 0.01 + 0.05 * k, (1, 2, 4, 8, 16), 3, seed, spread=0.001)
+        truth = 0.05 * 1.02 ** (1 / 3)  # a block's value is its least round: about that much above the law
+        found = only(time_summary(rows), rows)
+        covered += found.b_low <= truth <= found.b_high
+        exponents += found.exponent_low <= 1 <= found.exponent_high
+    assert covered >= 0.9 * draws
+    assert exponents >= 0.9 * draws
+
+
+def test_a_law_that_misses_the_points_by_more_than_blocks_differ_is_judged_by_what_it_misses() -> None:
+    """Flat to 4 steps, linear from there, with blocks that agree to a thousandth: no power of the steps."""
+    rows = []
+    for block, slow in enumerate((0.999, 1.0, 1.001)):
+        for i, k in enumerate((1, 2, 4, 8, 16)):
+            seconds = max(0.2, 0.05 * k) * slow * (1 + 0.0005 * ((i + block) % 2))
+            cell = TIMED | {"cell_id": f"time-{block}"}
+            rows.append(row(**cell, inner_steps=k, repeat=block, value=seconds))
+    frame = frame_of(rows)
+    found = only(time_summary(frame), frame)
+    assert found.exponent_high - found.exponent_low > 0.3
+
+
+def test_the_noise_is_known_to_the_degrees_of_freedom_that_points_and_blocks_leave() -> None:
+    rows = times(lambda k: 0.1, (1, 2, 4, 8, 16), 3, seed=0)
+    assert curve_of(block_minima(rows)).freedom == (5 - 1) * (3 - 1)
+    one = times(lambda k: 0.1, (1, 2, 4, 8, 16), 1, seed=0)
+    assert curve_of(block_minima(one)).freedom == 0
 
 
 def test_three_blocks_bound_an_exponent_from_three_points_and_one_block_does_not() -> None:

@@ -1,6 +1,7 @@
 """What a method asked of its objectives, as the time measure leaves it beside its seconds."""
 
 from collections.abc import Iterable
+from importlib import import_module
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ from harness.measure.work import work_readings
 from harness.measure_settings import TimeSettings
 from harness.protocol import Reading
 from harness.workloads.sinusoid import Sinusoid
+from methods import BUILT_IN
 from methods.fomaml import FOMAML
 from methods.imaml import ImamlGD
 from methods.maml import MAML
@@ -65,6 +67,42 @@ def test_counts_are_those_of_the_formulas_however_tasks_are_batched(
         # Sinusoid has as many queries as shots; Reptile's gradients are of both.
         assert found["support_gradients"].value == (2 * gradients if cls is Reptile else gradients), cls
         assert {(r.point, r.repeat, r.status) for r in found.values()} == {(7, 2, "ok")}
+
+
+K = 5
+ENOUGH = 1e-30  # of a residual: the solver takes every step that it may
+FORMULAS: dict[str, tuple[dict[str, Any], tuple[int, int]]] = {
+    "maml": ({}, (K + 1, K)),
+    "maml[lam]": ({"lam": 0.5}, (K + 1, K)),
+    "fomaml": ({}, (K + 1, 0)),
+    "reptile": ({}, (K, 0)),
+    "maml-replay": ({}, (2 * K + 1, K)),
+    "maml-replay[forward]": ({"product": "forward-over-reverse"}, (2 * K + 1, K)),
+    "maml-checkpointed": ({}, (K + 3 + 1, K)),  # segments of 3 and 2 steps, of which the first is run twice
+    "maml-truncated": ({"backward_steps": 2}, (K + 1, 2)),
+    "anil": ({}, (K + 1, K)),
+    "meta-sgd": ({}, (K + 1, K)),
+    "imaml-gd": ({"cg_steps": 3, "cg_tolerance": ENOUGH, "optimiser": "accelerated"}, (K + 2, 3)),
+    "imaml-hf": (
+        {"cg_steps": 3, "cg_tolerance": ENOUGH, "newton_cg_steps": 2, "newton_cg_tolerance": ENOUGH},
+        (K + 2, 2 * K + 3),
+    ),
+    "imaml-neumann": ({"terms": 4, "tolerance": ENOUGH}, (K + 2, 4)),
+    "imaml@authors": ({"cg_steps": 3}, (K + 2, 3)),
+}
+"""Of every built-in method its gradients and Hessian products at five inner steps."""
+
+
+@pytest.mark.parametrize("name", FORMULAS)
+def test_every_built_in_method_counts_what_its_formula_says(name: str) -> None:
+    settings, formula = FORMULAS[name]
+    module, _, cls = BUILT_IN[name.partition("[")[0]].partition(":")
+    found = counted(make(getattr(import_module(module), cls), inner_steps=K, **settings))
+    assert (found["gradient_evaluations"].value, found["hessian_products"].value) == formula
+
+
+def test_no_built_in_method_is_without_a_formula() -> None:
+    assert {name.partition("[")[0] for name in FORMULAS} == set(BUILT_IN)
 
 
 def test_a_chunk_counts_by_its_tasks() -> None:

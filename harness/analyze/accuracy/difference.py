@@ -8,6 +8,7 @@ import numpy as np
 from harness.analyze.accuracy.scores import NOT_RUN
 from harness.analyze.finding import Evidence
 from harness.analyze.intervals import ALPHA, MOST_SEEDS
+from harness.analyze.words import counted
 
 FIRST, SECOND = "first is better", "second is better"
 WEAK, UNCOMPARED = "too weak to call", "not compared"
@@ -96,6 +97,8 @@ class Difference:
 
     @property
     def evidence(self) -> tuple[Evidence, ...]:
+        """Those of both sides; Holm's correction rests on the other comparisons of the workload too."""
+
         def of(label: str, steps: int) -> Evidence:
             metrics = (self.metric, f"{self.metric}_ci95")
             return Evidence(
@@ -124,9 +127,9 @@ class Difference:
     @property
     def _where(self) -> str:
         if self.inner_steps is not None:
-            return f"at {_counted(self.inner_steps, 'inner step')}"
+            return f"at {counted(self.inner_steps, 'inner step')}"
         chosen = ", as validation chose" if self.chosen else ""
-        return f"(at {self.first_steps} and {_counted(self.second_steps, 'inner step')}{chosen})"
+        return f"(at {self.first_steps} and {counted(self.second_steps, 'inner step')}{chosen})"
 
     @property
     def difference_in_words(self) -> str:
@@ -142,7 +145,7 @@ class Difference:
 
     @property
     def interval_in_words(self) -> str:
-        seeds = _counted(self.seeds, "seed")
+        seeds = counted(self.seeds, "seed")
         if not np.isfinite(self.low):
             return f"no interval is known, {seeds}"
         ends = f"95% {self.shown(self.low)} to {self.shown(self.high)}"
@@ -184,7 +187,7 @@ class Difference:
         told = ", ".join(f"{why}: {n}" for why, n in Counter(self.lost).items())
         failed = any(FATES[NOT_RUN] not in why for why in self.lost)
         return (
-            f"{_counted(len(self.lost), 'seed')} left out ({told})"
+            f"{counted(len(self.lost), 'seed')} left out ({told})"
             f"{', which may flatter what failed there' if failed and self.seeds else ''}"
         )
 
@@ -192,7 +195,3 @@ class Difference:
 def fate_in_words(fate: str) -> str:
     """What became of a cell, after its method's name: `diverged`, `ran out of memory`."""
     return FATES.get(fate, fate)
-
-
-def _counted(number: int, thing: str) -> str:
-    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"

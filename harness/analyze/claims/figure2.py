@@ -18,13 +18,13 @@ from harness.analyze.claims.roles import (
     MAML,
     STRETCH,
     lam_of,
-    listed,
     optimiser_of,
     settings_of,
 )
 from harness.analyze.finding import Evidence
 from harness.analyze.gradient import error_in_words
 from harness.analyze.loaded import LoadedRun
+from harness.analyze.words import listed
 
 ERROR = "rel_error_implicit"
 APPROACHED = 0.1  # of the error at the fewest steps
@@ -160,11 +160,12 @@ def _time_crosses(
     elif wide and last.low > first.high:
         slower_growth = False
     to_maml = _span(first_order.ratio.min(), first_order.ratio.max())
+    several = first.inner_steps < last.inner_steps
+    ends = f"{in_words(first)} and {in_words(last)}" if several else in_words(last)
     words = (
         f"first-order MAML takes {to_maml} times the time of {maml} and "
         f"{_span(against_implicit.ratio.min(), against_implicit.ratio.max())} times that of "
-        f"{against_implicit.reference.iloc[0]}; {label} takes {in_words(first)} and {in_words(last)} inner "
-        f"steps that of {maml}"
+        f"{against_implicit.reference.iloc[0]}; {label} takes {ends} inner steps that of {maml}"
     )
     if (from_steps := faster_from(implicit)) is not None:
         words += f", and less from {from_steps} on"
@@ -173,8 +174,9 @@ def _time_crosses(
         words += (
             f"; too weak to call: intervals overlap, or span less than a factor of {STRETCH} in inner steps"
         )
-    labels = (str(first_order.method_label.iloc[0]), label, maml)
-    steps = tuple(sorted(set(map(int, [*first_order.inner_steps, *implicit.inner_steps]))))
+    labels = (*dict.fromkeys(map(str, first_order.method_label)), label, maml)
+    held = pd.concat([first_order, against_implicit, implicit])
+    steps = tuple(sorted(set(map(int, held.inner_steps))))
     return Outcome(
         verdict=verdict, words=words, workload=workload, evidence=(seconds_of(workload, labels, steps),)
     )

@@ -7,9 +7,10 @@ import numpy as np
 from harness.analyze.accuracy.difference import Difference
 from harness.analyze.accuracy.differences import accuracy_differences
 from harness.analyze.claims.claim import NOT_MEASURED, NOT_REPRODUCED, REPRODUCED, Outcome, Stated
-from harness.analyze.claims.roles import IMAML, MAML, listed
+from harness.analyze.claims.roles import IMAML, MAML
 from harness.analyze.intervals import SEEDS_FOR_T
 from harness.analyze.loaded import LoadedRun
+from harness.analyze.words import listed
 
 LEAST_GAIN = 0.002
 """Of accuracy: where Hessian-free iMAML gains on MAML in the paper's Table 2, it does so by 0.2 points at the
@@ -34,9 +35,12 @@ def accuracy_gains(run: LoadedRun) -> Iterator[Outcome]:
 
 def _gains(workload: str, differences: list[Difference]) -> Outcome:
     words = "; ".join(_in_words(difference) for difference in differences)
-    if any(difference.better == difference.first for difference in differences):
+    variants: dict[str, list[Difference]] = {}
+    for difference in differences:  # each against every MAML: a badly chosen one is easily beaten
+        variants.setdefault(difference.first, []).append(difference)
+    if any(all(each.better == each.first for each in every) for every in variants.values()):
         verdict = REPRODUCED
-    elif all(_gains_nothing(difference) for difference in differences):
+    elif all(any(map(_gains_nothing, every)) for every in variants.values()):
         verdict = NOT_REPRODUCED
     else:
         verdict = NOT_MEASURED
@@ -75,9 +79,10 @@ GAINS = Stated(
     source="abstract, claim 5",
     statement="iMAML gains in accuracy on few-shot image recognition.",
     test="Each method at the inner steps that its validation tasks choose, one of iMAML's variants is more "
-    "accurate than MAML on test tasks: a t test on differences paired by seed, three or more, with Holm's "
-    "correction over all comparisons on the workload, at 5%. Not reproduced where every variant is less "
-    "accurate, or its 95% interval ends below a gain of 0.2 points, the least of the paper's Table 2.",
+    "accurate than MAML (than each, where several were run) on test tasks: a t test on differences paired by "
+    "seed, three or more, with Holm's correction over all comparisons on the workload, at 5%. Not reproduced "
+    "where every variant is less accurate, or its 95% interval ends below a gain of 0.2 points, the least of "
+    "the paper's Table 2.",
     needs="accuracies of iMAML and MAML on image classification, three seeds at least",
     command="innerloop run omniglot-minimal --measure accuracy --seed 0,1,2,3,4 --data-root path/to/omniglot",
     judge=accuracy_gains,

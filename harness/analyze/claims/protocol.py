@@ -7,9 +7,9 @@ from typing import Any
 
 import pandas as pd
 
-from harness.analyze.claims.roles import listed
 from harness.analyze.finding import Evidence
 from harness.analyze.loaded import LoadedRun
+from harness.analyze.words import listed
 from harness.frame import split_workload
 from harness.settings import format_settings, telling_apart
 
@@ -58,7 +58,7 @@ class Protocol:
         said = []
         if measures & {"memory", "time", "accuracy"}:
             strange = [name for name in names if name not in PAPERS_OWN]
-            said += [f"{', '.join(strange)} in the place of Omniglot"] if strange else []
+            said += [f"on {listed(strange)}, where the paper's Table 2 has Omniglot"] if strange else []
         if measures & {"memory", "time"}:
             machine = self.run.environment.get("device_name")
             said += [f"read on {machine}"] if machine else []
@@ -66,7 +66,7 @@ class Protocol:
         if "accuracy" in measures and (trained := self._meta_steps) is not None and trained < META_STEPS:
             said.append(f"trained for {trained:,} meta-steps; the authors' code asks for {META_STEPS:,}")
         if "gradient" in measures:
-            said.append("in float64, at the initial parameters")
+            said.append("in float64, at the initial parameters: of the paper's nothing is known")
             if names == ["linear-regression"]:
                 said.append("on ridge regression of our own making")
         return "; ".join(said)

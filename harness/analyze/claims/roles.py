@@ -49,7 +49,3 @@ def by_numbers(label: str) -> list[tuple[float, str]]:
     """A key that sorts labels by their numbers as numbers: `cg_steps=2` before `cg_steps=10`."""
     parts = re.split(r"(\d+(?:\.\d+)?(?:e[+-]?\d+)?)", label)
     return [(float(part), "") if i % 2 else (0.0, part) for i, part in enumerate(parts)]
-
-
-def listed(words: list[str]) -> str:
-    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)

@@ -5,16 +5,11 @@ from collections.abc import Iterator
 import pandas as pd
 
 from harness.analyze.claims.claim import NOT_MEASURED, Outcome, Stated, curves_of, verdict_of
-from harness.analyze.claims.roles import (
-    IMAML,
-    lam_of,
-    listed,
-    optimiser_of,
-    settings_of,
-)
+from harness.analyze.claims.roles import IMAML, lam_of, optimiser_of, settings_of
 from harness.analyze.finding import Evidence
 from harness.analyze.gradient import error_in_words
 from harness.analyze.loaded import LoadedRun
+from harness.analyze.words import listed
 
 SOLVED = 1e-8  # of the inner residual ||grad G|| and of the solver's relative residual
 AGREE = 1e-4
@@ -44,6 +39,7 @@ def _paths_agree(workload: str, paths: dict[str, pd.DataFrame]) -> Outcome:
         if len(solved):
             worst[name] = float(solved.rel_error_implicit.max())
             points.append(solved)
+    unsolved = [name for name in paths if name not in worst]
     evidence = tuple(
         Evidence(
             measure="gradient",
@@ -52,7 +48,7 @@ def _paths_agree(workload: str, paths: dict[str, pd.DataFrame]) -> Outcome:
             metrics=EXACT_METRICS,
             inner_steps=tuple(sorted(set(map(int, part.inner_steps)))),
         )
-        for part in points
+        for part in (*points, *(paths[name] for name in unsolved))
     )
     if len(worst) < 2:
         only = f"only {listed(list(worst))}" if worst else "no inner optimiser"
@@ -61,7 +57,7 @@ def _paths_agree(workload: str, paths: dict[str, pd.DataFrame]) -> Outcome:
         return Outcome(verdict=NOT_MEASURED, words=words, workload=workload, evidence=evidence)
     errors = listed([f"{name} {error_in_words(error)}" for name, error in worst.items()])
     words = f"where the inner problem is solved, the largest errors are: {errors}"
-    if unsolved := [name for name in paths if name not in worst]:
+    if unsolved:
         words += f"; {listed(unsolved)} did not solve it to {error_in_words(SOLVED, 1)}"
     verdict = verdict_of(error <= AGREE for error in worst.values())
     return Outcome(verdict=verdict, words=words, workload=workload, evidence=evidence)

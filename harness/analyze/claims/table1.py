@@ -15,13 +15,13 @@ from harness.analyze.claims.roles import (
     IMAML_GD,
     MAML,
     TRUNCATED,
-    listed,
     optimiser_of,
     settings_of,
 )
 from harness.analyze.finding import Evidence
 from harness.analyze.gradient import error_in_words
 from harness.analyze.loaded import LoadedRun
+from harness.analyze.words import listed
 from harness.analyze.work import Order, orders_in, work_in
 
 FACTOR = 2.0  # in the work, over the span of condition numbers: a constant or a logarithm may well make it
@@ -85,8 +85,8 @@ def unrolled_error_is_nothing(run: LoadedRun) -> Iterator[Outcome]:
     for workload, curves in curves_of(run.gradient.dropna(subset="rel_error_unrolled"), (MAML,)):
         largest = max(float(curve.rel_error_unrolled_high.max()) for curve in curves.values())
         steps = max(int(curve.inner_steps.max()) for curve in curves.values())
-        most = error_in_words(largest)
-        words = f"{listed(list(curves))}: an error of at most {most} up to {steps:,} inner steps"
+        most = f"an error of at most {error_in_words(largest)}" if largest else "no error to the last bit"
+        words = f"{listed(list(curves))}: {most} up to {steps:,} inner steps"
         evidence = Evidence(
             measure="gradient", workload=workload, methods=tuple(curves), metrics=("rel_error_unrolled",)
         )
@@ -133,39 +133,50 @@ def _power_of_delta(curve: pd.DataFrame) -> tuple[float, float] | None:
 
 
 def truncated_error_is_eps(run: LoadedRun) -> Iterator[Outcome]:
-    """At the most inner steps, over those variants that differentiate fewer steps than there are."""
+    """At the most inner steps, over those variants that differentiate fewer steps than there are, and differ
+    in nothing else."""
     settings = settings_of(run.rows, "gradient")
     for workload, curves in curves_of(run.gradient.dropna(subset="rel_error_unrolled"), (TRUNCATED,)):
-        common = set.intersection(*(set(curve.inner_steps) for curve in curves.values()))
-        if not common:
-            continue
-        steps = int(max(common))
-        left: dict[int, tuple[str, float]] = {}
+        loops: dict[str, dict[str, pd.DataFrame]] = {}
         for label, curve in curves.items():
-            kept = int(settings[workload, label].get("backward_steps", 1))
-            if kept < steps:
-                error = curve.loc[curve.inner_steps == steps, "rel_error_unrolled"].iloc[0]
-                left[kept] = (label, float(error))
-        evidence = (
-            Evidence(
-                measure="gradient",
-                workload=workload,
-                methods=tuple(label for label, _ in left.values()),
-                metrics=("rel_error_unrolled",),
-                inner_steps=(steps,),
-            ),
-        )
-        if len(left) < 2:
-            words = f"one number of differentiated steps below {steps} only; it takes two"
-            yield Outcome(verdict=NOT_MEASURED, words=words, workload=workload, evidence=evidence)
-            continue
-        errors = [left[kept][1] for kept in sorted(left)]
-        shown = [f"{error_in_words(left[kept][1])} with the last {kept}" for kept in sorted(left)]
-        words = f"of {steps} inner steps, an error of {listed(shown)} differentiated"
-        holds = errors[0] > ROUNDING and all(
-            more < fewer or more <= ROUNDING for fewer, more in pairwise(errors)
-        )
-        yield Outcome(verdict=verdict_of([holds]), words=words, workload=workload, evidence=evidence)
+            rest = repr(sorted((settings[workload, label] | {"backward_steps": 0}).items()))
+            loops.setdefault(rest, {})[label] = curve
+        for same in loops.values():
+            kept = {label: int(settings[workload, label].get("backward_steps", 1)) for label in same}
+            yield from _truncated_error_is_eps(workload, same, kept)
+
+
+def _truncated_error_is_eps(
+    workload: str, curves: dict[str, pd.DataFrame], kept: dict[str, int]
+) -> Iterator[Outcome]:
+    """`kept`: of each label the number of differentiated steps."""
+    common = set.intersection(*(set(curve.inner_steps) for curve in curves.values()))
+    if not common:
+        return
+    steps = int(max(common))
+    left: dict[int, tuple[str, float]] = {}
+    for label, curve in curves.items():
+        if kept[label] < steps:
+            error = curve.loc[curve.inner_steps == steps, "rel_error_unrolled"].iloc[0]
+            left[kept[label]] = (label, float(error))
+    evidence = (
+        Evidence(
+            measure="gradient",
+            workload=workload,
+            methods=tuple(curves),
+            metrics=("rel_error_unrolled",),
+            inner_steps=(steps,),
+        ),
+    )
+    if len(left) < 2:
+        words = f"{'one' if left else 'no'} number of differentiated steps below {steps}; it takes two"
+        yield Outcome(verdict=NOT_MEASURED, words=words, workload=workload, evidence=evidence)
+        return
+    errors = [left[number][1] for number in sorted(left)]
+    shown = [f"{error_in_words(left[number][1])} with the last {number}" for number in sorted(left)]
+    words = f"of {steps} inner steps, an error of {listed(shown)} differentiated"
+    holds = errors[0] > ROUNDING and all(more < fewer or more <= ROUNDING for fewer, more in pairwise(errors))
+    yield Outcome(verdict=verdict_of([holds]), words=words, workload=workload, evidence=evidence)
 
 
 ORDER_TEST = (

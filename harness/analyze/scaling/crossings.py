@@ -14,13 +14,13 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.special import stdtrit
 
 from harness.analyze.finding import Evidence
 from harness.analyze.gradient import ERRORS
+from harness.analyze.intervals import mean_over_seeds, t_interval
 from harness.analyze.scaling.bounds import exceeded
 from harness.analyze.steps import NEWTON_METHODS
-from harness.analyze.summary import LEVEL
+from harness.analyze.words import listed
 
 METRICS = {"time": ("step_seconds",), "memory": ("peak_bytes",), "gradient": ERRORS}
 LESS = {
@@ -99,10 +99,14 @@ class Crossing:
     @property
     def estimate(self) -> float:
         """Of one crossing, where the ratio would be 1: on the straight line between the logarithms of the
-        points about its last change of side. An interpolation; NaN where a side is only bounded there."""
-        if self.verdict != "crosses":
+        points about its last change of side, from where the loser is still ahead to where the winner first
+        is. An interpolation; NaN where a side is only bounded there."""
+        if self.before_step is None:
             return float("nan")
-        steps, logs = np.log(self.steps), np.log(self.ratio)
+        first = self.steps.index(self.before_step)
+        last = next(k for k in range(first + 1, len(self.steps)) if self.ahead[k])
+        between = slice(first, last + 1)
+        steps, logs = np.log(self.steps[between]), np.log(self.ratio[between])
         change = np.flatnonzero(np.sign(logs[:-1]) * np.sign(logs[1:]) < 0)
         if not len(change):
             return float("nan")
@@ -123,9 +127,9 @@ class Crossing:
             if all(self.ahead):
                 return f"{pair} {span}: {self._ratios(range(len(self.steps)))}"
             told = [k for k, lead in enumerate(self.ahead) if lead]
-            unsure = _listed([step for step, lead in zip(self.steps, self.ahead, strict=True) if not lead])
-            at = _listed([self.steps[k] for k in told])
-            return f"{pair} at {at} inner steps ({self._ratios(told)}); too weak to call at {unsure}"
+            unsure = listed([str(k) for k, lead in zip(self.steps, self.ahead, strict=True) if not lead])
+            at = listed([str(self.steps[k]) for k in told])
+            return f"{pair} at {_counted(at)} ({self._ratios(told)}); {self._open} at {unsure}"
         return self._crossing(pair, more)
 
     @property
@@ -147,27 +151,32 @@ class Crossing:
             where += f", equal at about {about} by interpolation"
         if self.from_step is None:
             told = [k for k, lead in enumerate(self.ahead) if lead]
-            at = self.steps[told[-1]]
-            return (
-                f"At {at} inner steps {pair} ({self._ratios([told[-1]])}; {where}); too weak to call beyond"
-            )
+            at = _counted(str(self.steps[told[-1]]))
+            return f"At {at} {pair} ({self._ratios([told[-1]])}; {where}); {self._open} beyond"
         k = self.steps.index(self.from_step)
-        return f"From {self.from_step} inner steps on, {pair} ({self._ratios([k])}; {where})"
+        return f"From {_counted(str(self.from_step))} on, {pair} ({self._ratios([k])}; {where})"
 
-    def _ratios(self, which: Any) -> str:
+    @property
+    def _open(self) -> str:
+        """Of steps at which neither is ahead."""
+        return "equal but for rounding" if self.measure == "memory" else "too weak to call"
+
+    def _ratios(self, which: Sequence[int]) -> str:
         """The winner's share of the loser's, with the interval where there is one point and an interval."""
         turn = self.winner == self.second
-        found = []
+        known, at = [], []
         for k in which:
             ratio, low, high = self.ratio[k], self.low[k], self.high[k]
-            found.append((1 / ratio, 1 / high, 1 / low) if turn else (ratio, low, high))
-        known = [each for each in found if np.isfinite(each[0])]
+            if np.isfinite(ratio):
+                known.append((1 / ratio, 1 / high, 1 / low) if turn else (ratio, low, high))
+                at.append(self.steps[k])
         if not known:
             return "by the bound of what did not fit"
         if len(known) == 1:
             ratio, low, high = known[0]
             interval = f", {_show(low)} to {_show(high)}" if np.isfinite(low) and low != high else ""
-            return f"{_show(ratio)} times there{interval}"
+            where = "there" if len(which) == 1 else f"at {at[0]}, elsewhere by the bound of what did not fit"
+            return f"{_show(ratio)} times {where}{interval}"
         ratios = [ratio for ratio, _, _ in known]
         least, most = _show(min(ratios)), _show(max(ratios))
         return f"{least} times" if least == most else f"{least} to {most} times"
@@ -302,23 +311,18 @@ def _paired(first: np.ndarray, second: np.ndarray) -> tuple[Any, ...]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # of nothing there is no median
         of_groups = np.log(np.nanmedian(ratios, axis=2))
-        count = np.isfinite(of_groups).sum(1)
-        mean, spread = np.nanmean(of_groups, axis=1), np.nanstd(of_groups, axis=1, ddof=1)
-    several = np.maximum(count, REPEATS_FOR_T)
-    half = stdtrit(several - 1, (1 + LEVEL) / 2) * spread / np.sqrt(several)
-    half = np.where(count >= REPEATS_FOR_T, half, np.nan)
-    low, high = mean - half, mean + half
-    ahead = np.where(high < 0, 1, np.where(low > 0, -1, 0))
-    return np.exp(mean), np.exp(low), np.exp(high), ahead, int(count.max(initial=0))
+    mean, spread, count = mean_over_seeds(of_groups)
+    interval = t_interval(mean, spread, count)
+    ahead = np.where(interval.high < 0, 1, np.where(interval.low > 0, -1, 0))
+    return np.exp(mean), np.exp(interval.low), np.exp(interval.high), ahead, int(count.max(initial=0))
 
 
 def _span(steps: Sequence[int]) -> str:
     return f"from {steps[0]} to {steps[-1]} inner steps"
 
 
-def _listed(steps: Sequence[int]) -> str:
-    words = [str(step) for step in steps]
-    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
+def _counted(steps: str) -> str:
+    return f"{steps} inner step{'' if steps == '1' else 's'}"
 
 
 def _show(ratio: float) -> str:

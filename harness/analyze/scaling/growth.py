@@ -57,13 +57,13 @@ class Scaling:
 
     @property
     def evidence(self) -> tuple[Evidence, ...]:
-        metric = {"memory": "peak_bytes", "time": "step_seconds"}[self.measure]
+        metrics = {"memory": ("peak_bytes",), "time": ("step_seconds",)}[self.measure]
         return (
             Evidence(
                 measure=self.measure,
                 workload=self.workload,
                 methods=(self.method_label,),
-                metrics=(metric,),
+                metrics=(*metrics, "predicted_peak_bytes") if np.isfinite(self.predicted) else metrics,
                 inner_steps=self.steps,
             ),
         )

@@ -9,13 +9,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.special import stdtrit
 
-from harness.analyze.summary import LEVEL, POINT
+from harness.analyze.intervals import t_interval
+from harness.analyze.summary import POINT
 
 ROUND = ["inner_steps", "seed", "cell_id", "repeat"]  # what both sides of a pair share
 COLUMNS = [*POINT, "reference", "ratio", "low", "high", "blocks", "pairs", "status"]
-BLOCKS_FOR_T = 2
 
 
 def paired_ratios(frame: pd.DataFrame, rank: Callable[[str], Any] = str) -> pd.DataFrame:
@@ -60,8 +59,6 @@ def _estimates(paired: pd.DataFrame) -> pd.DataFrame:
     """Of each point that has pairs: a block counts by the median of its rounds."""
     logs = np.log(paired.groupby([*POINT, "cell_id"]).ratio.median()).groupby(POINT)
     mean, blocks = logs.mean(), logs.size()
-    error = logs.std(ddof=1) / np.sqrt(blocks)
-    half = error * stdtrit(np.maximum(blocks - 1, 1), (1 + LEVEL) / 2)
-    half = half.where(blocks >= BLOCKS_FOR_T)
-    ends = {"ratio": np.exp(mean), "low": np.exp(mean - half), "high": np.exp(mean + half)}
+    interval = t_interval(*(each.to_numpy(float) for each in (mean, logs.std(ddof=1), blocks)))
+    ends = {"ratio": np.exp(mean), "low": np.exp(interval.low), "high": np.exp(interval.high)}
     return pd.DataFrame(ends | {"blocks": blocks, "pairs": paired.groupby(POINT).size()})

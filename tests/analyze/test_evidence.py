@@ -1,0 +1,51 @@
+"""What a sentence rests on is enough to say it: from the rows of its evidence alone it comes out again."""
+
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import Protocol
+
+import pytest
+from claims import loaded
+from rows import whole_run
+
+from harness.analyze.cost import cost_models
+from harness.analyze.finding import Evidence
+from harness.analyze.loaded import LoadedRun, load_run
+from harness.analyze.pareto import pareto_findings
+
+REFERENCE = Path(__file__).parents[2] / "results" / "reference"
+RUNS = ("quick", "memory-limits", "meta-gradient", "inner-optimisers")
+BESIDE = re.compile(r", p [^;)]* by Holm among \d+|some \d+ seeds would do|\. Flagged: .*")
+"""Holm's correction is of all comparisons on a workload; flags are no measurement."""
+
+
+class Said(Protocol):
+    @property
+    def sentence(self) -> str: ...
+    @property
+    def evidence(self) -> tuple[Evidence, ...]: ...
+
+
+SAID: dict[str, Callable[[LoadedRun], Iterable[Said]]] = {
+    "scaling": LoadedRun.scaling,
+    "crossings": LoadedRun.crossings,
+    "pareto": lambda run: pareto_findings(run.pareto()),
+    "cost": lambda run: cost_models(run.costs()),
+    "claims": lambda run: [claim for claim in run.claims() if claim.evidence],
+}
+
+
+@pytest.mark.parametrize("name", ["synthetic", *RUNS])
+def test_a_sentence_can_be_told_from_the_rows_of_its_evidence(name: str) -> None:
+    run = loaded(whole_run()) if name == "synthetic" else load_run(REFERENCE / name)
+    told = 0
+    for say in SAID.values():
+        for each in say(run):
+            rows = {index for evidence in each.evidence for index in evidence.rows(run.rows).index}
+            alone = replace(run, rows=run.rows.loc[sorted(rows)])
+            again = {BESIDE.sub("", other.sentence) for other in say(alone)}
+            assert BESIDE.sub("", each.sentence) in again
+            told += 1
+    assert told
