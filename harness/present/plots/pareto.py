@@ -81,6 +81,12 @@ def pareto_figure(
     return figure, captions
 
 
+def measures_of(points: pd.DataFrame) -> list[str]:
+    """Of their qualities, then of their costs."""
+    qualities = ("gradient" if name == "gradient_error" else "accuracy" for name in points.quality.unique())
+    return [*dict.fromkeys(qualities), *(MEASURES[cost] for cost in points.cost.unique())]
+
+
 def _caption(workload: str, cost: str, part: pd.DataFrame) -> Caption:
     quality = str(part.quality.iloc[0])
     what = f"{AXES[quality].words} against {AXES[cost].words}"
@@ -94,10 +100,7 @@ def _caption(workload: str, cost: str, part: pd.DataFrame) -> Caption:
             metrics=AXES[axis].metrics,
             inner_steps=steps,
         )
-        for axis, measure in (
-            (quality, "gradient" if quality == "gradient_error" else "accuracy"),
-            (cost, MEASURES[cost]),
-        )
+        for axis, measure in zip((quality, cost), measures_of(part), strict=True)
     )
     context = [
         workload_in_words(workload),
