@@ -9,6 +9,7 @@ from harness.analyze.loaded import LoadedRun
 from harness.present.report.blocks import Cell, Statement, Table
 from harness.present.report.cells import NONE, count, number, numeric_columns, text
 from harness.present.report.sources import Tracer
+from harness.present.report.where import place
 from harness.present.words import workload_in_words
 
 TOLD_FIRST = 3  # of one workload: the largest differences that were called
@@ -80,7 +81,7 @@ def _notes(pairs: list[Difference]) -> Iterator[str]:
 
 
 def difference_findings(
-    found: dict[str, list[Difference]], tracer: Tracer, several: bool
+    found: dict[str, list[Difference]], runs: dict[str, LoadedRun], tracer: Tracer
 ) -> Iterator[Statement]:
     """Of each run and workload the largest differences that were called; else that none was."""
     for run, every in found.items():
@@ -89,13 +90,13 @@ def difference_findings(
             called = [each for each in pairs if each.better is not None]
             # What validation chose is the fair one; equal steps only where it chose none.
             called = [each for each in called if each.chosen] or called
-            place = [workload_in_words(workload), *([run] if several else [])]
+            where = ", ".join(place(run, workload, runs))
             if not called and any(each.verdict != UNCOMPARED for each in pairs):
                 evidence = dict.fromkeys(e for each in pairs for e in each.evidence)
                 yield Statement(
                     sentence=f"Accuracy: no winner among {_counted(len(pairs))} between methods can be called"
                     f"{_why(pairs)}.",
-                    subject=", ".join(place),
+                    subject=where,
                     sources=tracer.sources(run, evidence),
                 )
             called.sort(key=lambda each: -abs(each.difference))
@@ -103,7 +104,7 @@ def difference_findings(
                 better = each.seen_from(str(each.better))
                 yield Statement(
                     sentence=f"{better.sentence}.",
-                    subject=", ".join(place),
+                    subject=where,
                     sources=tracer.sources(run, better.evidence),
                 )
 
