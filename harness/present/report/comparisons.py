@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from harness.analyze.accuracy.difference import UNCOMPARED, Difference
+from harness.analyze.accuracy.difference import UNCOMPARED, WEAK, Difference
 from harness.analyze.loaded import LoadedRun
 from harness.present.report.blocks import Cell, Statement, Table
 from harness.present.report.cells import NONE, count, number, numeric_columns, text
@@ -24,6 +24,8 @@ def difference_table(found: dict[str, list[Difference]]) -> Table:
     several = len(found) > 1
     workloads = len({each.workload for of in found.values() for each in of}) > 1
     pairs = [(run, each) for run, of in found.items() for each in of]
+    needed = {each.needed_in_words for _, each in pairs}
+    once = needed.pop() if len(needed) == 1 else ""  # of all comparisons, and then below them
     lines = []
     for run, each in sorted(pairs, key=lambda pair: not pair[1].chosen):
         lines.append(
@@ -36,8 +38,8 @@ def difference_table(found: dict[str, list[Difference]]) -> Table:
                 _interval(each),
                 number(each.p_holm, 2) if np.isfinite(each.p_holm) else NONE,
                 count(each.seeds),
-                text(each.verdict),
-                text(each.needed_in_words),
+                text(_verdict(each)),
+                *([] if once else [text(each.needed_in_words)]),
                 *([text(workload_in_words(each.workload))] if workloads else []),
             )
         )
@@ -51,7 +53,7 @@ def difference_table(found: dict[str, list[Difference]]) -> Table:
         "p (Holm)",
         "seeds",
         "verdict",
-        "what would do",
+        *([] if once else ["what would do"]),
         *(["workload"] if workloads else []),
     )
     return Table(
@@ -59,8 +61,15 @@ def difference_table(found: dict[str, list[Difference]]) -> Table:
         columns=columns,
         lines=lines,
         numeric=numeric_columns(lines),
-        notes=tuple(_notes([each for _, each in pairs])),
+        notes=(*_notes([each for _, each in pairs]), *([f"Of every comparison: {once}."] if once else [])),
     )
+
+
+def _verdict(each: Difference) -> str:
+    """Between methods; below three seeds, which cannot say, whether these trained models differ."""
+    if each.verdict == WEAK and each.interval != "seeds" and each.models_differ:
+        return "these models differ"
+    return each.verdict
 
 
 def _notes(pairs: list[Difference]) -> Iterator[str]:
