@@ -16,6 +16,7 @@ from harness.analyze.scaling.growth import MIB
 from harness.present.palette import GREY, INK, LINE_STYLES, Look, label_order
 from harness.present.plots.captions import Caption, heading_names
 from harness.present.plots.keys import key_of, run_keys
+from harness.present.plots.lettering import width_of
 from harness.present.plots.numbers import number_efficient
 from harness.present.plots.scales import (
     BY_DATA,
@@ -48,6 +49,7 @@ AXES = {
     "loss": Axis("loss on fresh tasks", 1.0, "loss", ("loss",)),
     "gradient_error": Axis("relative error of the meta-gradient", 1.0, "error of the meta-gradient", ERRORS),
 }
+WIDEST_NUMBER = "100,000"  # half of it may stand beyond the end of an axis
 LISTED = 4  # efficient points that fit into a title
 PALE = 0.4  # of the colour of a point that is beaten, but not beyond its interval
 
@@ -63,7 +65,7 @@ def pareto_figure(
     """A panel a workload and cost, one legend for all."""
     shown = [(workload, cost, part) for (workload, cost), part in points.groupby(["workload", "cost"])]
     columns = min(2, style.abreast, len(shown))  # memory and time beside each other
-    right = 0.2 * style.marks
+    right = max(0.2 * style.marks, width_of(WIDEST_NUMBER, style.ticks, style.family) / 2)
     captions = tuple(_caption(str(workload), str(cost), part) for workload, cost, part in shown)
     inches = style.left + style.axes_size(columns, right)[0] + right - 2 * EDGE
     names = heading_names([caption.workload for caption in captions])
