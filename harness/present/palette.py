@@ -113,12 +113,15 @@ def looks(methods: Iterable[tuple[str, str]]) -> dict[str, Look]:
 
 
 def _spare_look(base: str, taken: dict[str, int]) -> tuple[str, str]:
+    """By the name; the next that is free where another has it, and after the last colour other markers."""
     if base not in taken:
         slot = zlib.crc32(base.encode()) % len(SPARE)
-        while slot in taken.values() and len(taken) < len(SPARE):
+        laps = len(taken) // len(SPARE)
+        while slot + laps * len(SPARE) in taken.values():
             slot = (slot + 1) % len(SPARE)
-        taken[base] = slot
-    return SPARE[taken[base]], SPARE_MARKERS[taken[base]]
+        taken[base] = slot + laps * len(SPARE)
+    lap, slot = divmod(taken[base], len(SPARE))
+    return SPARE[slot], SPARE_MARKERS[(slot + lap) % len(SPARE_MARKERS)]
 
 
 def _shades(colour: str, marker: str, labels: list[str]) -> dict[str, Look]:

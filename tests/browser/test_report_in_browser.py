@@ -160,6 +160,10 @@ def test_on_paper_it_is_light_and_no_picture_is_cut_or_lost(shown: Open, tmp_pat
         "[...document.querySelectorAll('figure')].map((e) => e.getBoundingClientRect().height)"
     )
     assert max(tall) < 960
+    narrowest = page.evaluate(
+        "Math.min(...[...document.querySelectorAll('tbody td')].map((e) => e.offsetWidth).filter(Boolean))"
+    )
+    assert narrowest > 40  # a column of less would be broken letter by letter
     pdf = page.pdf(format="A4", prefer_css_page_size=True)
     sizes = re.findall(rb"/MediaBox\s*\[\s*0 0 ([\d.]+) ([\d.]+)\s*\]", pdf)
     assert len(sizes) > 3

@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import pytest
 
-from harness.present.palette import METHODS, Look, label_order, looks, with_lightness
+from harness.present.palette import METHODS, SPARE, Look, label_order, looks, with_lightness
 
 
 def lightness(colour: str) -> float:
@@ -75,6 +75,13 @@ def test_peers_are_rings_and_dashes_around_the_methods_own_line() -> None:
     assert {look.face for look in peers} == {"none"}
     assert all(inner.size < outer.size for inner, outer in pairwise([own, *peers]))
     assert all(below.width > above.width for below, above in pairwise([own, *peers]))
+
+
+def test_methods_of_a_users_own_differ_in_colour_first_and_then_in_marker() -> None:
+    names = [f"method-{i}" for i in range(16)]
+    found = list(looks((name, name) for name in names).values())
+    assert len({look.colour for look in found}) == len(SPARE)
+    assert len({(look.colour, look.marker) for look in found}) == 16
 
 
 @pytest.mark.parametrize("colour", sorted({colour for colour, _ in METHODS.values()}))

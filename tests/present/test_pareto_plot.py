@@ -8,7 +8,7 @@ from rows import GLYPHS, MIB, memory_cell, row, write_run
 from harness.analyze.loaded import LoadedRun, load_run
 from harness.analyze.trade_offs import trade_offs
 from harness.present.plots.draw import Drawn, draw_pictures
-from harness.present.plots.style import SCREEN
+from harness.present.plots.style import PAPER, SCREEN
 from harness.present.plots.wanted import Wanted
 from harness.store import Row
 
@@ -93,3 +93,16 @@ def test_without_a_quality_there_is_no_picture(tmp_path: Path) -> None:
     run = load_run(write_run(tmp_path / "run", [memory_cell("maml", steps) for steps in (1, 2)]))
     assert list(draw_pictures([run], SCREEN, Wanted(pictures=["pareto"]))) == []
     assert GLYPHS in set(run.rows.workload)
+
+
+def test_the_last_number_of_an_axis_is_not_cut_off(tmp_path: Path) -> None:
+    """10,000 MiB stands at the end of the axis, its second half beyond it."""
+    run = load_run(write_run(tmp_path / "run", cells_of({"cheap": (0.5, 104.0), "good": (0.8, 6900.0)})))
+    (drawn,) = draw_pictures([run], PAPER, Wanted(pictures=["pareto"]))
+    (ax,) = drawn.figure.axes
+    drawn.figure.draw_without_rendering()
+    high = ax.get_xlim()[1]
+    shown = [label for label in ax.get_xticklabels() if label.get_position()[0] <= high]
+    ends = [label.get_window_extent().x1 for label in shown]
+    assert max(ends) > ax.get_window_extent().x1
+    assert max(ends) <= drawn.figure.bbox.x1

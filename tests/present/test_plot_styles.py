@@ -202,6 +202,16 @@ def test_runs_that_are_unlike_are_said_to_be(tmp_path: Path, runs: list[LoadedRu
     assert next(same).notes == ()
 
 
+def test_what_is_unlike_stands_only_where_it_concerns_the_picture(tmp_path: Path) -> None:
+    pair = [
+        load_run(write_run(tmp_path / name, whole_run(), content={"accuracy": {"meta_steps": steps}}))
+        for name, steps in (("a", 100), ("b", 200))
+    ]
+    said = {drawn.name: " ".join(drawn.notes) for drawn in draw_pictures(pair, SCREEN)}
+    concerned = {name for name, notes in said.items() if "The accuracy measure differs" in notes}
+    assert concerned == {"accuracy", "overview", "pareto"}
+
+
 def test_what_was_skipped_is_no_failure(tmp_path: Path) -> None:
     absent = {"method": "maml@higher", "settings": {}, "value": None, "status": "skipped"}
     cells = [[row()], [row(cell_id="absent", **absent, detail="install higher")]]

@@ -205,6 +205,25 @@ def test_several_runs_stand_side_by_side(tmp_path: Path, run: Path) -> None:
     assert "maml in B (second): 78.3 at 1 to 157 at 4" in page.text
 
 
+def test_a_crossing_that_several_runs_show_is_told_once_at_the_head(tmp_path: Path) -> None:
+    cells = [memory_cell(method, steps) for method in ("maml", "imaml-gd") for steps in (1, 2, 4)]
+    runs = [write_run(tmp_path / name, cells) for name in ("a", "b")]
+    head, _, below = page_of(*runs).text.partition("Curves against inner steps Accuracy")
+    assert head.count("imaml-gd needs less memory than maml") == 1
+    assert "From 2 inner steps on, imaml-gd needs less memory than maml. memory, A (a) and B (b)" in head
+    assert below.count("From 2 inner steps on, imaml-gd needs less memory than maml (") == 2
+
+
+def test_what_the_page_leaves_open_stands_beside_a_sentence_and_no_more(tmp_path: Path) -> None:
+    one = page_of(write_run(tmp_path / "one", [memory_cell("maml", s) for s in (1, 2, 4)]))
+    assert "3 cells; glyphs, 20-way 1-shot" in one.text
+    assert "subject" not in one.attributes("class")[: one.attributes("class").index("plot")]
+    other = [memory_cell("maml", s, workload="sinusoid", cell_id=f"s{s}") for s in (1, 2, 4)]
+    two = page_of(write_run(tmp_path / "two", [*other, *(memory_cell("maml", s) for s in (1, 2, 4))]))
+    assert "cells; glyphs" not in two.text
+    assert "an inner step. sinusoid" in two.text
+
+
 def test_runs_in_folders_of_one_name_are_told_apart(tmp_path: Path) -> None:
     cells = [memory_cell("maml", steps) for steps in (1, 2, 4)]
     runs = [write_run(tmp_path / side / "quick", cells) for side in ("before", "after")]
@@ -249,6 +268,15 @@ def test_a_run_without_any_row_is_still_a_page(tmp_path: Path) -> None:
     page = page_of(write_run(tmp_path / "run", [], unfinished=3))
     assert "Nothing was measured." in page.text
     assert "3 of 3 cells have not finished" in page.text
+
+
+def test_what_would_do_is_said_once_where_it_is_the_same_of_all(tmp_path: Path) -> None:
+    """One seed, 0.83, 0.79 and 0.72 with half-widths of 0.011: these models differ, the methods may not."""
+    cells = [accuracy_cell(method, 4) for method in ("maml", "fomaml", "reptile")]
+    page = page_of(write_run(tmp_path / "run", cells))
+    assert "what would do" not in page.text
+    assert "Of every comparison: how many seeds would do cannot be known from one." in page.text
+    assert page.text.count("these models differ") == 3  # of each pair, in the words of `show`
 
 
 def test_what_casts_doubt_stands_beside_the_findings(tmp_path: Path) -> None:

@@ -43,27 +43,28 @@ ABSENT = "not set"
 GIB = 2**30
 
 
-def unlike(runs: Sequence[LoadedRun]) -> list[Finding]:
-    """What each run has in another way than the first, a sentence each; empty where they are alike.
+def unlike(runs: Sequence[LoadedRun], measures: Sequence[str] = MEASURES) -> list[Finding]:
+    """What each run has in another way than the first, a sentence each, as far as it concerns these measures;
+    empty where they are alike.
 
     They rest on the runs' manifests and environments, not on rows.
     """
     base, *others = sides_of(runs)
-    found = [sentence for other in others for sentence in unlike_sides(base, other)]
+    found = [sentence for other in others for sentence in unlike_sides(base, other, measures)]
     return [Finding(sentence=sentence, evidence=()) for sentence in found]
 
 
-def unlike_sides(base: Side, other: Side) -> Iterator[str]:
+def unlike_sides(base: Side, other: Side, measures: Sequence[str] = MEASURES) -> Iterator[str]:
     """The same of two runs of a comparison, in the words of their letters."""
     if base.is_same_run(other):
         return
     if refusal := hardware_refusal(base, other):
-        timed = all((side.run.rows.measure == "time").any() for side in (base, other))
+        timed = "time" in measures and all((side.run.rows.measure == "time").any() for side in (base, other))
         yield refusal if timed else refusal.removeprefix(NO_TIME)
     facts = [*_facts(base, other), *_packages(base, other)]
     if facts:
         yield f"{base.name} and {other.name} differ in {'; '.join(facts)}."
-    for measure in MEASURES:
+    for measure in measures:
         if changed := protocol_differences(base, other, measure):
             yield f"The {measure} measure differs: {'; '.join(changed)}. Its points are not called."
     budgets = [side.run.manifest.get("memory_budget") for side in (base, other)]

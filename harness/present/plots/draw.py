@@ -3,7 +3,7 @@
 Each file of a picture has the points that it shows beside it, as `<name>.csv`; one for a paper its caption.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from harness.analyze.trade_offs import trade_offs
 from harness.present.plots.captions import Caption
 from harness.present.plots.curves import curves_of, points_shown
 from harness.present.plots.figures import looks_of, measure_figure, overview_figure
-from harness.present.plots.pareto import pareto_figure
+from harness.present.plots.pareto import measures_of, pareto_figure
 from harness.present.plots.pictures import OVERVIEW, PARETO, PICTURES, TRACE
 from harness.present.plots.scales import without_logarithm
 from harness.present.plots.sheet import save
@@ -104,7 +104,11 @@ def draw_pictures(
     the same style.
     """
     names = names_of(runs)
-    unlike_in_words = tuple(finding.sentence for finding in unlike(runs)) if len(runs) > 1 else ()
+
+    def unlike_in(measures: Iterable[str]) -> tuple[str, ...]:
+        """What stands under a picture of these measures."""
+        return tuple(finding.sentence for finding in unlike(runs, list(dict.fromkeys(measures))))
+
     summaries = {measure: summarise(runs, measure) for measure in SUMMARIES}
     every = {name: points_shown(name, summaries[picture.measure]) for name, picture in PICTURES.items()}
     looks = looks_of(summaries)  # of all, so that a method looks the same whatever is left out
@@ -116,7 +120,7 @@ def draw_pictures(
         notes = (
             *_skipped(wanted.of(summaries[PICTURES[name].measure])),
             *without_logarithm(curves_of(name, points), wanted.logs),
-            *unlike_in_words,
+            *unlike_in([PICTURES[name].measure]),
         )
         with style.applied():
             figure, captions = measure_figure(name, points, looks, style=style, logs=wanted.logs, notes=notes)
@@ -124,23 +128,24 @@ def draw_pictures(
     if shown and wanted.has(OVERVIEW):
         first = {PICTURES[name].measure: name for name in reversed(shown)}
         overview = {name: points for name, points in shown.items() if name in first.values()}
-        notes = unlike_in_words
+        notes = unlike_in(first)
         with style.applied():
             figure, captions = overview_figure(overview, looks, style=style, logs=wanted.logs, notes=notes)
         yield Drawn(name=OVERVIEW, figure=figure, captions=captions, points=pd.DataFrame(), notes=notes)
     if wanted.has(PARETO):
         points = wanted.of(trade_offs(runs, names))
         if len(points):
-            notes = (*_apart(points), *unlike_in_words)
+            notes = (*_apart(points), *unlike_in(measures_of(points)))
             with style.applied():
                 figure, captions = pareto_figure(points, looks, style=style, logs=wanted.logs, notes=notes)
             yield Drawn(name=PARETO, figure=figure, captions=captions, points=points, notes=notes)
     if wanted.has(TRACE):
         traces = wanted.of(summarise_traces(runs, names))
         if len(traces):
+            notes = unlike_in(["memory"])
             with style.applied():
-                figure, captions = trace_figure(traces, looks, style=style, notes=unlike_in_words)
-            yield Drawn(name=TRACE, figure=figure, captions=captions, points=traces, notes=unlike_in_words)
+                figure, captions = trace_figure(traces, looks, style=style, notes=notes)
+            yield Drawn(name=TRACE, figure=figure, captions=captions, points=traces, notes=notes)
 
 
 def summarise(runs: Sequence[LoadedRun], measure: str) -> pd.DataFrame:

@@ -4,9 +4,10 @@ import numpy as np
 import pandas as pd
 
 from harness.analyze.gradient import ROUNDING, error_in_words
+from harness.analyze.steps import on_one_axis
 from harness.analyze.work import TARGETS, work_in
 from harness.frame import split_workload
-from harness.present.palette import NEWTON_METHODS, label_order
+from harness.present.palette import label_order
 from harness.present.words import NBSP, listed
 
 EXACT = 1e-9  # relative: an unrolled method that is further off computes another thing
@@ -70,12 +71,8 @@ def _what_variants_leave(points: pd.DataFrame, error: str) -> str:
 
 
 def _closest(points: pd.DataFrame, error: str) -> str:
-    """The closest method and the closest of another algorithm, halfway along the axis.
-
-    Newton steps are no steps of the same kind: methods that take them are compared among themselves only.
-    """
-    newton = points.method.isin(NEWTON_METHODS)
-    points = points if newton.all() else points[~newton]
+    """The closest method and the closest of another algorithm, halfway along the axis."""
+    points = on_one_axis(points)
     methods = points.groupby("inner_steps").method_label.nunique()
     shared = methods.index[methods == methods.max()]
     steps = int(shared[np.abs(np.log(shared) - np.log(shared.to_numpy(float)).mean()).argmin()])

@@ -1,6 +1,7 @@
 """What ends a curve: failed points, memory budgets, and what would be needed beyond them."""
 
 from itertools import pairwise
+from typing import NamedTuple
 
 import matplotlib.transforms as mtransforms
 import numpy as np
@@ -10,6 +11,7 @@ from matplotlib.axes import Axes
 from harness.present.palette import GREY, Look, label_order
 from harness.present.plots.curves import PREDICTIONS_TO, Curves, chance
 from harness.present.plots.lettering import width_of
+from harness.present.plots.numbers import Box, overlap
 from harness.present.plots.style import Style
 
 CROSS_GAP = 0.07  # of the height of the axes, between crosses at the same number of steps
@@ -53,7 +55,8 @@ def set_limits(ax: Axes, curves: Curves) -> None:
     else:
         # An accuracy has two ends that mean something, and guessing is the lower one.
         guess = chance(curves.workload) if curves.bounded else None
-        low = 0.0 if guess is None else max(0.0, min(guess, lowest) - 5)
+        low = min(0.0, lowest) if guess is None else max(0.0, min(guess, lowest) - 5)
+        highest = highest if highest > low else low + 1  # all that was measured is 0
         ax.set_ylim(low, low + (highest - low) / (1 - share))
 
 
@@ -65,6 +68,8 @@ def draw_limits(ax: Axes, curves: Curves, looks: dict[str, Look], style: Style) 
     _budgets(ax, curves, at_budget, style)
     first = curves.points.x.min()
     said: set[tuple[str, str]] = set()
+    taken: list[Box] = []
+    words: list[_Words] = []
     for crosses, place in ((at_edge, ax.get_xaxis_transform()), (at_budget, ax.transData)):
         stacked: dict[tuple[int, float], int] = {}
         for point in crosses:
@@ -79,18 +84,44 @@ def draw_limits(ax: Axes, curves: Curves, looks: dict[str, Look], style: Style) 
                 step, level, "x", color=colour, ms=7 * style.marks, mew=2 * style.marks, transform=place + up,
                 clip_on=False, zorder=4,
             )  # fmt: skip
+            x, y = (place + up).transform((step, level)) * 72 / ax.figure.dpi
+            taken.append((x - 4 * style.marks, y - 4 * style.marks, x + 4 * style.marks, y + 4 * style.marks))
             if crosses is at_budget:  # the line says what it means
                 continue
             text = f"{point['fate']}, {point['runs']}" if len(curves.runs) > 1 else point["fate"]
             if (point["method_label"], text) in said:  # once a line of crosses: beside its first
                 continue
             said.add((point["method_label"], text))
-            left = step > first
-            ax.annotate(
-                text, (step, level), xycoords=place + up, xytext=(-6 if left else 6, 0),
-                textcoords="offset points", ha="right" if left else "left", va="center", fontsize=style.note,
-                color=colour, zorder=4,
-            )  # fmt: skip
+            words.append(_Words(text, (step, level), place + up, (x, y), colour, step > first))
+    for each in words:
+        taken.append(_write_beside(ax, each, taken, style))
+
+
+class _Words(NamedTuple):
+    """What became of a point: `point` as `across` has it, and its `place` in points of the page."""
+
+    text: str
+    point: tuple[float, float]
+    across: mtransforms.Transform
+    place: tuple[float, float]
+    colour: str
+    at_left: bool
+
+
+def _write_beside(ax: Axes, words: _Words, taken: list[Box], style: Style) -> Box:
+    """Beside the cross, or below it where other words or crosses stand on both sides. Returns where."""
+    x, y = words.place
+    width, half = 72 * width_of(words.text, style.note, style.family), 0.6 * style.note
+    left = ("right", (-6, 0)), (x - 6 - width, y - half, x - 6, y + half)
+    right = ("left", (6, 0)), (x + 6, y - half, x + 6 + width, y + half)
+    below = ("center", (0, -11)), (x - width / 2, y - 11 - half, x + width / 2, y - 11 + half)
+    order = (left, right, below) if words.at_left else (right, left, below)
+    (align, shift), box = min(order, key=lambda side: sum(overlap(side[1], other) for other in taken))
+    ax.annotate(
+        words.text, words.point, xycoords=words.across, xytext=shift, textcoords="offset points", ha=align,
+        va="center", fontsize=style.note, color=words.colour, zorder=4,
+    )  # fmt: skip
+    return box
 
 
 def in_words(mib: float) -> str:

@@ -36,7 +36,7 @@ def number_efficient(ax: Axes, part: pd.DataFrame, looks: dict[str, Look], style
 
         def cost(place: tuple[int, int, str, str]) -> float:
             own = box(place)
-            return sum(_overlap(own, other) for other in taken) + 10 * (_area(own) - _overlap(own, inside))
+            return sum(overlap(own, other) for other in taken) + 10 * (_area(own) - overlap(own, inside))
 
         best = min(LABEL_PLACES, key=cost)
         if cost(best) > CROWDED * _area(box(best)):  # it could not be read; the points' file has it
@@ -52,7 +52,8 @@ def _area(box: Box) -> float:
     return (box[2] - box[0]) * (box[3] - box[1])
 
 
-def _overlap(one: Box, other: Box) -> float:
+def overlap(one: Box, other: Box) -> float:
+    """The area that two boxes share."""
     width = min(one[2], other[2]) - max(one[0], other[0])
     height = min(one[3], other[3]) - max(one[1], other[1])
     return max(0.0, width) * max(0.0, height)

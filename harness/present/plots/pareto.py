@@ -16,6 +16,7 @@ from harness.analyze.scaling.growth import MIB
 from harness.present.palette import GREY, INK, LINE_STYLES, Look, label_order
 from harness.present.plots.captions import Caption, heading_names
 from harness.present.plots.keys import key_of, run_keys
+from harness.present.plots.lettering import width_of
 from harness.present.plots.numbers import number_efficient
 from harness.present.plots.scales import (
     BY_DATA,
@@ -48,6 +49,7 @@ AXES = {
     "loss": Axis("loss on fresh tasks", 1.0, "loss", ("loss",)),
     "gradient_error": Axis("relative error of the meta-gradient", 1.0, "error of the meta-gradient", ERRORS),
 }
+WIDEST_NUMBER = "100,000"  # half of it may stand beyond the end of an axis
 LISTED = 4  # efficient points that fit into a title
 PALE = 0.4  # of the colour of a point that is beaten, but not beyond its interval
 
@@ -63,7 +65,7 @@ def pareto_figure(
     """A panel a workload and cost, one legend for all."""
     shown = [(workload, cost, part) for (workload, cost), part in points.groupby(["workload", "cost"])]
     columns = min(2, style.abreast, len(shown))  # memory and time beside each other
-    right = 0.2 * style.marks
+    right = max(0.2 * style.marks, width_of(WIDEST_NUMBER, style.ticks, style.family) / 2)
     captions = tuple(_caption(str(workload), str(cost), part) for workload, cost, part in shown)
     inches = style.left + style.axes_size(columns, right)[0] + right - 2 * EDGE
     names = heading_names([caption.workload for caption in captions])
@@ -81,6 +83,12 @@ def pareto_figure(
     return figure, captions
 
 
+def measures_of(points: pd.DataFrame) -> list[str]:
+    """Of their qualities, then of their costs."""
+    qualities = ("gradient" if name == "gradient_error" else "accuracy" for name in points.quality.unique())
+    return [*dict.fromkeys(qualities), *(MEASURES[cost] for cost in points.cost.unique())]
+
+
 def _caption(workload: str, cost: str, part: pd.DataFrame) -> Caption:
     quality = str(part.quality.iloc[0])
     what = f"{AXES[quality].words} against {AXES[cost].words}"
@@ -94,10 +102,7 @@ def _caption(workload: str, cost: str, part: pd.DataFrame) -> Caption:
             metrics=AXES[axis].metrics,
             inner_steps=steps,
         )
-        for axis, measure in (
-            (quality, "gradient" if quality == "gradient_error" else "accuracy"),
-            (cost, MEASURES[cost]),
-        )
+        for axis, measure in zip((quality, cost), measures_of(part), strict=True)
     )
     context = [
         workload_in_words(workload),

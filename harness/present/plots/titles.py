@@ -4,6 +4,7 @@ import pandas as pd
 
 from harness.analyze.scaling.growth import MIB
 from harness.analyze.scaling.laws import scaling_fits
+from harness.analyze.steps import on_one_axis
 from harness.present.palette import label_order
 from harness.present.plots.gradient_titles import finding_of_gradient
 from harness.present.plots.pictures import PICTURES
@@ -30,10 +31,12 @@ def finding(name: str, summary: pd.DataFrame) -> str:
 
 
 def _most_accurate(summary: pd.DataFrame) -> str:
-    """The two best at equal inner steps: to pick each method's best number would select on test tasks."""
+    """The two best at equal inner steps: to pick each method's best number would select on test tasks.
+
+    The best has the highest accuracy only where its interval parts from those of all others."""
     loss = bool((summary.metric == "loss").any())
     at = _at_shared_steps(summary.dropna(subset="mean")).sort_values("mean", ascending=loss, kind="stable")
-    best, where = at.iloc[0], _where(at)
+    best, others, where = at.iloc[0], at.iloc[1:], _where(at)
 
     def reached(point: pd.Series) -> str:
         half = (point.high - point.low) / 2
@@ -41,14 +44,15 @@ def _most_accurate(summary: pd.DataFrame) -> str:
         shown = [f"{number:.3g}" if loss else f"{100 * number:.1f}" for number in numbers]
         return f"{NBSP}±{NBSP}".join(shown) + ("" if loss else f"{NBSP}%")
 
-    if len(at) == 1:
+    if others.empty:
         return f"{best.method_label} reaches {reached(best)} {where}"
-    second = at.iloc[1]
+    second = others.iloc[0]
     both = f"{best.method_label} reaches {reached(best)}, {second.method_label} {reached(second)}"
-    if {best.interval_kind, second.interval_kind} != {"seeds"}:  # the spread of training is not known
-        seeds = min(best.seeds, second.seeds)
-        return f"A{where[1:]} {both} (from{NBSP}{seeds}{NBSP}seed{'s' if seeds > 1 else ''})"
-    if best.high < second.low if loss else best.low > second.high:
+    if set(at.interval_kind) != {"seeds"}:  # the spread of training is not known of all
+        seeds = int(at.seeds.min())
+        whose = "from" if seeds == min(best.seeds, second.seeds) else "others from"
+        return f"A{where[1:]} {both} ({whose}{NBSP}{seeds}{NBSP}seed{'s' if seeds > 1 else ''})"
+    if (best.high < others.low).all() if loss else (best.low > others.high).all():
         word = "the lowest loss" if loss else "the highest accuracy"
         return (
             f"{best.method_label} has {word} {where}: {reached(best)}; "
@@ -115,7 +119,8 @@ def _times(slow: pd.Series, fast: pd.Series) -> str:
 
 
 def _at_shared_steps(points: pd.DataFrame) -> pd.DataFrame:
-    """Those at the largest number of inner steps that most methods have."""
+    """Those at the largest number of inner steps that most methods have, of methods whose steps are alike."""
+    points = on_one_axis(points)
     methods = points.groupby("inner_steps").method_label.nunique()
     return points[points.inner_steps == methods[methods == methods.max()].index.max()]
 

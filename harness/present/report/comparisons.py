@@ -4,11 +4,12 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from harness.analyze.accuracy.difference import UNCOMPARED, Difference
+from harness.analyze.accuracy.difference import UNCOMPARED, WEAK, Difference
 from harness.analyze.loaded import LoadedRun
 from harness.present.report.blocks import Cell, Statement, Table
 from harness.present.report.cells import NONE, count, number, numeric_columns, text
 from harness.present.report.sources import Tracer
+from harness.present.report.where import place
 from harness.present.words import workload_in_words
 
 TOLD_FIRST = 3  # of one workload: the largest differences that were called
@@ -23,6 +24,8 @@ def difference_table(found: dict[str, list[Difference]]) -> Table:
     several = len(found) > 1
     workloads = len({each.workload for of in found.values() for each in of}) > 1
     pairs = [(run, each) for run, of in found.items() for each in of]
+    needed = {each.needed_in_words for _, each in pairs}
+    once = needed.pop() if len(needed) == 1 else ""  # of all comparisons, and then below them
     lines = []
     for run, each in sorted(pairs, key=lambda pair: not pair[1].chosen):
         lines.append(
@@ -35,8 +38,8 @@ def difference_table(found: dict[str, list[Difference]]) -> Table:
                 _interval(each),
                 number(each.p_holm, 2) if np.isfinite(each.p_holm) else NONE,
                 count(each.seeds),
-                text(each.verdict),
-                text(each.needed_in_words),
+                text(_verdict(each)),
+                *([] if once else [text(each.needed_in_words)]),
                 *([text(workload_in_words(each.workload))] if workloads else []),
             )
         )
@@ -50,7 +53,7 @@ def difference_table(found: dict[str, list[Difference]]) -> Table:
         "p (Holm)",
         "seeds",
         "verdict",
-        "what would do",
+        *([] if once else ["what would do"]),
         *(["workload"] if workloads else []),
     )
     return Table(
@@ -58,8 +61,15 @@ def difference_table(found: dict[str, list[Difference]]) -> Table:
         columns=columns,
         lines=lines,
         numeric=numeric_columns(lines),
-        notes=tuple(_notes([each for _, each in pairs])),
+        notes=(*_notes([each for _, each in pairs]), *([f"Of every comparison: {once}."] if once else [])),
     )
+
+
+def _verdict(each: Difference) -> str:
+    """Between methods; below three seeds, which cannot say, whether these trained models differ."""
+    if each.verdict == WEAK and each.interval != "seeds" and each.models_differ:
+        return "these models differ"
+    return each.verdict
 
 
 def _notes(pairs: list[Difference]) -> Iterator[str]:
@@ -80,7 +90,7 @@ def _notes(pairs: list[Difference]) -> Iterator[str]:
 
 
 def difference_findings(
-    found: dict[str, list[Difference]], tracer: Tracer, several: bool
+    found: dict[str, list[Difference]], runs: dict[str, LoadedRun], tracer: Tracer
 ) -> Iterator[Statement]:
     """Of each run and workload the largest differences that were called; else that none was."""
     for run, every in found.items():
@@ -89,13 +99,13 @@ def difference_findings(
             called = [each for each in pairs if each.better is not None]
             # What validation chose is the fair one; equal steps only where it chose none.
             called = [each for each in called if each.chosen] or called
-            place = [workload_in_words(workload), *([run] if several else [])]
+            where = ", ".join(place(run, workload, runs))
             if not called and any(each.verdict != UNCOMPARED for each in pairs):
                 evidence = dict.fromkeys(e for each in pairs for e in each.evidence)
                 yield Statement(
                     sentence=f"Accuracy: no winner among {_counted(len(pairs))} between methods can be called"
                     f"{_why(pairs)}.",
-                    subject=", ".join(place),
+                    subject=where,
                     sources=tracer.sources(run, evidence),
                 )
             called.sort(key=lambda each: -abs(each.difference))
@@ -103,7 +113,7 @@ def difference_findings(
                 better = each.seen_from(str(each.better))
                 yield Statement(
                     sentence=f"{better.sentence}.",
-                    subject=", ".join(place),
+                    subject=where,
                     sources=tracer.sources(run, better.evidence),
                 )
 

@@ -2,16 +2,19 @@
 
 from collections.abc import Iterable, Iterator
 
+from harness.analyze.loaded import LoadedRun
 from harness.present.plots.titles import finding
 from harness.present.report.blocks import Statement
 from harness.present.report.drawings import Drawing
 from harness.present.report.sources import Tracer
-from harness.present.words import workload_in_words
+from harness.present.report.where import place
 
 HEADLINES = ("accuracy", "memory", "time", "gradient")  # pictures whose title is a finding of its own
 
 
-def findings_of_pictures(drawings: Iterable[Drawing], tracer: Tracer, several: bool) -> Iterator[Statement]:
+def findings_of_pictures(
+    drawings: Iterable[Drawing], runs: dict[str, LoadedRun], tracer: Tracer
+) -> Iterator[Statement]:
     """What each picture shows of each run: differences between runs are for `compare` to call."""
     for drawing in drawings:
         if drawing.name not in HEADLINES:
@@ -20,6 +23,6 @@ def findings_of_pictures(drawings: Iterable[Drawing], tracer: Tracer, several: b
             points = drawing.points[drawing.points.run == run]
             yield Statement(
                 sentence=f"{finding(drawing.name, points)}.",
-                subject=", ".join([workload_in_words(drawing.workload), *([run] if several else [])]),
+                subject=", ".join(place(run, drawing.workload, runs)),
                 sources=tracer.sources(run, evidence),
             )

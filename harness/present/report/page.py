@@ -25,14 +25,14 @@ from harness.present.report.machines import (
 from harness.present.report.paper import claims_section
 from harness.present.report.prices import (
     cost_section,
-    crossing_statements,
     crossings_of,
     crossings_section,
+    shared_crossings,
 )
 from harness.present.report.protocol import methods_table, protocol_table
 from harness.present.report.sources import Tracer
 from harness.present.report.trouble import caveats_of, failure_table, flag_table
-from harness.present.words import listed
+from harness.present.words import listed, workload_in_words
 
 MEASURES = {
     "accuracy": "Accuracy",
@@ -80,7 +80,9 @@ def _subtitle(runs: Sequence[LoadedRun]) -> str:
         return f"{len(runs)} runs side by side: {listed(names_of(runs))}, {rows:,} rows"
     run = runs[0]
     cells = run.rows.cell_id.nunique()
-    return f"Run {run.manifest.get('run_id', run.name)}: {rows:,} rows of {cells:,} cells"
+    workloads = run.rows.workload.unique()  # of several, each sentence says its own
+    where = f"; {workload_in_words(str(workloads[0]))}" if len(workloads) == 1 else ""
+    return f"Run {run.manifest.get('run_id', run.name)}: {rows:,} rows of {cells:,} cells{where}"
 
 
 def _findings(
@@ -90,11 +92,10 @@ def _findings(
     crossed: list[tuple[str, Crossing]],
     tracer: Tracer,
 ) -> Section:
-    several = len(runs) > 1
     items = (
-        *findings_of_pictures(drawn, tracer, several),
-        *crossing_statements(crossed, runs, tracer),
-        *difference_findings(differences, tracer, several),
+        *findings_of_pictures(drawn, runs, tracer),
+        *shared_crossings(crossed, runs, tracer),
+        *difference_findings(differences, runs, tracer),
     )
     more = len(items) - MOST_FINDINGS
     blocks: list[Block] = [Statements(items=items[:MOST_FINDINGS])] if items else []

@@ -6,13 +6,13 @@ import pandas as pd
 
 from harness.analyze.cost import COUNTS, cost_models
 from harness.analyze.loaded import LoadedRun
-from harness.analyze.scaling.crossings import Crossing, telling
+from harness.analyze.scaling.crossings import LESS, Crossing, telling
 from harness.present.palette import label_order
 from harness.present.report.blocks import Block, Cell, Prose, Section, Statement, Statements, Table
 from harness.present.report.cells import NONE, count, number, numeric_columns, text
 from harness.present.report.sources import Tracer
 from harness.present.report.where import place
-from harness.present.words import workload_in_words
+from harness.present.words import listed, workload_in_words
 
 NO_CROSSING = (
     "No two curves are known to cross materially, on any measure, at the inner steps that were measured."
@@ -26,6 +26,39 @@ NOT_COUNTED = (
 def crossings_of(runs: dict[str, LoadedRun]) -> list[tuple[str, Crossing]]:
     """Those worth a sentence, of each run."""
     return [(run, each) for run, loaded in runs.items() for each in telling(loaded.crossings(), label_order)]
+
+
+def shared_crossings(
+    found: list[tuple[str, Crossing]], runs: dict[str, LoadedRun], tracer: Tracer
+) -> Iterator[Statement]:
+    """One sentence where several runs show the same two methods cross; each run's figures stand below."""
+    groups: dict[tuple[str, str, str, str], list[tuple[str, Crossing]]] = {}
+    for run, each in found:
+        groups.setdefault((each.workload, each.metric, each.winner, each.loser), []).append((run, each))
+    for (workload, metric, winner, loser), shown in groups.items():
+        if len(shown) == 1:
+            yield from crossing_statements(shown, runs, tracer)
+            continue
+        whose: dict[str, list[str]] = {}
+        for run, each in shown:
+            whose.setdefault(_from_where(each), []).append(run)
+        pair = f"{winner} {LESS[metric][0]} {loser}"
+        (first, _), *others = whose.items()
+        told = [f"{words} in {listed(of)}" for words, of in whose.items()] if others else [first]
+        sentence = f"{_begun(listed(told))}, {pair}."
+        names = listed([run for run, _ in shown])
+        yield Statement(
+            sentence=sentence,
+            subject=", ".join([shown[0][1].measure, *place(names, workload, runs)]),
+            sources=tuple(each for run, of in shown for each in tracer.sources(run, of.evidence)),
+        )
+
+
+def _from_where(crossing: Crossing) -> str:
+    if crossing.from_step is not None:
+        return f"from {crossing.from_step:,} inner steps on"
+    last = max(step for step, lead in zip(crossing.steps, crossing.ahead, strict=True) if lead)
+    return f"at {last:,} inner steps"
 
 
 def crossing_statements(
@@ -74,7 +107,7 @@ def _why_none(runs: dict[str, LoadedRun]) -> str:
 
 def _begun(sentence: str) -> str:
     """A method's name keeps its small letter, also where a sentence begins with it."""
-    return f"F{sentence[1:]}" if sentence.startswith("from ") else sentence
+    return sentence[:1].upper() + sentence[1:] if sentence.startswith(("from ", "at ")) else sentence
 
 
 def _table(tables: dict[str, pd.DataFrame]) -> Table:

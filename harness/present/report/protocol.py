@@ -150,7 +150,7 @@ def _of_measure(name: str, *, absent: str = UNKNOWN, template: str = "{}") -> Ca
         settings = _content(run).get(measure)
         if not isinstance(settings, dict):
             return UNKNOWN
-        return template.format(settings[name]) if name in settings else absent
+        return template.format(_whole(settings[name])) if name in settings else absent
 
     return of
 
@@ -173,8 +173,8 @@ def _selection(run: LoadedRun, measure: str) -> str:
     if not isinstance(settings, dict) or not {"validate_every", "validation_tasks"} <= set(settings):
         return UNKNOWN
     return (
-        f"the parameters that are best on {settings['validation_tasks']:,} validation tasks, looked at every "
-        f"{settings['validate_every']:,} meta-steps; test tasks have no part in it"
+        f"the parameters that are best on {_whole(settings['validation_tasks'])} validation tasks, looked at "
+        f"every {_whole(settings['validate_every'])} meta-steps; test tasks have no part in it"
     )
 
 
@@ -183,6 +183,11 @@ def _untrained(run: LoadedRun, measure: str) -> str:
     floors = {"untrained_": "the untrained initialisation", "neighbour_": "nearest neighbour on the inputs"}
     found = [words for start, words in floors.items() if rows.metric.str.startswith(start).any()]
     return ", ".join(found) or "none measured"
+
+
+def _whole(value: Any) -> str:
+    """A manifest is a file, and may hold anything."""
+    return f"{value:,}" if isinstance(value, int) else str(value)
 
 
 def _said(value: Any) -> str:
@@ -214,7 +219,7 @@ QUESTIONS_OF_A_MEASURE: dict[str, Callable[[LoadedRun, str], str]] = {
     "tasks at once": _of_measure("task_chunk", absent="the whole meta-batch"),
     "execution": _of_measure("execution"),
     "selection": _only(["accuracy"], _selection),
-    "test tasks": _only(["accuracy"], _of_measure("test_tasks", template="{:,}, fresh")),
+    "test tasks": _only(["accuracy"], _of_measure("test_tasks", template="{}, fresh")),
     "floors": _only(["accuracy"], _untrained),
     "rounds a block": _only(["time"], _of_measure("rounds")),
     "blocks (processes)": _only(["time"], _of_measure("blocks")),
