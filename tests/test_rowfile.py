@@ -13,7 +13,8 @@ from rows import memory_cell, row, time_cell, whole_run, write_run
 
 from harness.frame import load_frame
 from harness.rowfile import RowFile, read_rows
-from harness.store import ROW_FIELDS, RunFolder
+from harness.rows import ROW_FIELDS
+from harness.store import RunFolder
 
 REFERENCE = sorted((Path(__file__).parents[1] / "results" / "reference").iterdir())
 

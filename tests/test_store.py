@@ -14,8 +14,10 @@ from rows import MIB, memory_cell, row, time_cell, write_run
 
 from harness.cli.runs import find_run
 from harness.errors import UsageError
-from harness.frame import frame_of, split_workload
-from harness.store import Row, RunFolder, StoreError, load_frame, replace_file
+from harness.files import replace_file
+from harness.frame import frame_of, load_frame, split_workload
+from harness.rows import Row
+from harness.store import RunFolder, StoreError
 
 ROOT = Path(__file__).parents[1]
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from harness import __version__
 from harness.rowfile import RowFile
-from harness.store import FIRST_SCHEMA, SCHEMA, Defects
+from harness.rows import FIRST_SCHEMA, SCHEMA, Defects
 
 NAMED = 5  # of keys, before the rest is only counted
 

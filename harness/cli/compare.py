@@ -100,9 +100,9 @@ def _pair(text: str) -> tuple[str, str]:
 
 
 def _write(out: Path, runs: "Sequence[LoadedRun]", compared: "Sequence[Comparison]") -> list[Path]:
+    from harness.files import replace_file
     from harness.present.plots.draw import draw
     from harness.present.tables.comparison import differences_frame
-    from harness.store import replace_file
 
     try:
         out.mkdir(parents=True, exist_ok=True)

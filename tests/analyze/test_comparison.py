@@ -20,7 +20,8 @@ from harness.analyze.comparison.welch import difference_of_means
 from harness.analyze.loaded import LoadedRun, load_run
 from harness.errors import UsageError
 from harness.frame import frame_of
-from harness.store import Row, RunFolder
+from harness.rows import Row
+from harness.store import RunFolder
 
 MACHINE = {"cpu": "Example CPU", "cpu_capability": "AVX2", "cores": 2, "device": "cpu", "threads": 1}
 NUMBERS = count()

@@ -15,7 +15,7 @@ from harness.analyze.comparison.gates import Judged, judge, parse_gate
 from harness.analyze.loaded import LoadedRun
 from harness.errors import UsageError
 from harness.frame import frame_of
-from harness.store import Row
+from harness.rows import Row
 
 MACHINE = {"cpu": "Example CPU", "cores": 2, "threads": 1}
 GRID = [(method, steps) for method in METHODS for steps in (1, 4, 16)]

@@ -15,7 +15,7 @@ from harness.analyze.comparison.timings import overall_times, relative_changes, 
 from harness.analyze.comparison.unlike import hardware_refusal, protocol_differences, unlike_sides
 from harness.analyze.loaded import LoadedRun
 from harness.errors import UsageError
-from harness.store import HEADLINES
+from harness.rows import HEADLINES
 
 PROTOCOL_OF = {"memory": ("baseline_bytes",), "time": ("step_seconds",), "accuracy": ("accuracy", "loss")}
 """The metrics whose detail says how a point was measured: `meta-batch of 1, vectorized, native batching`."""
