@@ -266,6 +266,22 @@ class TestTime:
         assert "B (b) was timed on 2 machines (Example CPU, 2 cores; Other CPU, 2 cores)" in said(found)
         assert {c.verdict for c in changes_of(found, "step_seconds")} == {"not called"}
 
+    def test_a_run_that_was_timed_elsewhere_than_its_last_call_is_refused(self, tmp_path: Path) -> None:
+        base, other = (written(tmp_path / name, cells_of(n)) for n, name in enumerate("ab"))
+        cells = [f"time-{block}" for block in range(3)]
+        other.selfchecks.append({"machine": {"cpu": "Other CPU", "cores": 2}, "cells": cells})
+        other.selfchecks.append({"machine": {"cpu": "Example CPU", "cores": 2}, "cells": ["memory-maml-1"]})
+        found = compared(base, other)
+        assert "A (a) was timed on Example CPU, 2 cores, B (b) on Other CPU, 2 cores." in said(found)
+        assert {c.verdict for c in changes_of(found, "step_seconds")} == {"not called"}
+
+    def test_two_machines_that_are_named_in_different_ways_are_refused(self, tmp_path: Path) -> None:
+        base, other = (written(tmp_path / name, cells_of(n)) for n, name in enumerate("ab"))
+        del base.environment["device_name"], other.environment["cpu"]
+        found = compared(base, other)
+        assert "A (a) and B (b) do not name their machines in the same way" in said(found)
+        assert {c.verdict for c in changes_of(found, "step_seconds")} == {"not called"}
+
     def test_another_torch_is_reported_and_not_refused(self, tmp_path: Path) -> None:
         base = written(tmp_path / "base", cells_of(1))
         other = written(tmp_path / "other", cells_of(2), environment={"torch": "2.13.0"})
