@@ -64,11 +64,6 @@ class Row:
         return settings_text(self.settings)
 
     @classmethod
-    def from_json(cls, text: str | bytes) -> Self:
-        """Raises ValueError or TypeError for what is no row."""
-        return cls.from_record(json.loads(text))
-
-    @classmethod
     def from_record(cls, record: Any) -> Self:
         """Keys of a newer schema are ignored. Raises ValueError or TypeError for what is no row."""
         if not isinstance(record, dict):
@@ -80,8 +75,10 @@ class Row:
         known = {name: record[name] for name in ROW_FIELDS if name in record} | {"settings": settings}
         for name, value in known.items():
             is_one = isinstance(value, _KINDS[name]) and not isinstance(value, bool)
-            if not is_one or (name in WHOLE_NUMBERS and abs(value) > _LARGEST):
+            if not is_one or (name in WHOLE_NUMBERS and not -(2**63) <= value < 2**63):
                 raise TypeError(f"{name} cannot be {value!r}")
+            if isinstance(value, str) and not value.isascii():
+                known[name] = value.encode(errors="replace").decode()  # half a letter, as of a foreign path
         return cls(**known)
 
     @property
@@ -97,7 +94,6 @@ def settings_text(settings: dict[str, Any]) -> str:
 
 ROW_FIELDS = tuple(f.name for f in fields(Row))
 WHOLE_NUMBERS = ("attempt", "inner_steps", "seed", "repeat")
-_LARGEST = 2**63 - 1  # of whole numbers, as columns hold them
 _KINDS: dict[str, tuple[type, ...]] = {
     name: (int,) if name in WHOLE_NUMBERS else (str,) for name in ROW_FIELDS
 } | {"value": (int, float, type(None)), "settings": (dict,)}
@@ -165,9 +161,10 @@ def closed_by(line: bytes) -> tuple[str, int] | None:
         return None
     try:
         record = json.loads(line)
-        return str(record["cell_done"]), int(record.get("attempt", 1))
-    except (ValueError, TypeError, KeyError):
+        cell_id, attempt = record["cell_done"], int(record.get("attempt", 1))
+    except (ValueError, TypeError, KeyError, OverflowError):
         return None
+    return (cell_id, attempt) if isinstance(cell_id, str) else None
 
 
 def _read_row(line: bytes, defects: Defects) -> Row:
