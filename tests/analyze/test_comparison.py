@@ -542,6 +542,14 @@ class TestPoints:
             compared(run, run, pairs=[("mml", "fomaml")])
 
 
+def test_a_measure_of_a_newer_version_is_named_and_not_dropped_in_silence(tmp_path: Path) -> None:
+    cells = [*cells_of(1), [rows.row(cell_id="joules", measure="energy", metric="joules")]]
+    run = written(tmp_path / "run", cells)
+    assert "Not compared, for none of their metrics is known here: the measures energy." in said(
+        compared(run, run)
+    )
+
+
 def test_runs_of_one_machine_and_suite_are_alike(tmp_path: Path) -> None:
     runs = [written(tmp_path / name, cells_of(1)) for name in "ab"]
     assert unlike(runs) == []

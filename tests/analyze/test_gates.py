@@ -97,6 +97,8 @@ class TestGrammar:
             ("step_seconds>15", "write 'step_seconds>15%' or 'step_seconds>15s'"),
             ("accuracy<-1%", "write 'accuracy<-1points'"),
             ("accuracy<-1", "write 'accuracy<-1points'"),
+            ("peak_bytes>1e999%", "can never fail"),
+            ("step_seconds<-100%", "can never fail"),
             ("peak_bytes<5%", "did you mean 'peak_bytes>5%' or 'peak_bytes<-5%'?"),
             ("accuracy>-1points", "did you mean 'accuracy<-1points' or 'accuracy>1points'?"),
         ],

@@ -223,6 +223,9 @@ def _notes(base: Side, other: Side, aligned: Alignment, changes: Sequence[Change
     yield from unlike_sides(base, other)
     yield from aligned.settings
     yield from aligned.only
+    if unknown := {*base.run.rows.measure, *other.run.rows.measure} - HEADLINES.keys():
+        names = ", ".join(sorted(unknown))
+        yield f"Not compared, for none of their metrics is known here: the measures {names}."
     if aligned.points.empty:
         yield f"{base.name} and {other.name} have no point in common."
         return
