@@ -51,7 +51,7 @@ def in_memory(cells: list[list[Row]]) -> LoadedRun:
 
 
 def compared(*runs: LoadedRun, **options: Any) -> Comparison:
-    return compare(runs, rank=lambda method: (method != "maml", method), **options)[0]
+    return compare(runs, **options)[0]
 
 
 def changes_of(comparison: Comparison, metric: str, label: str | None = None) -> list[Change]:
