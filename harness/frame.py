@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 
 from harness.rowfile import frame_of_records, read_rows
+from harness.rows import ROW_FIELDS, Row
 from harness.settings import telling_apart
-from harness.store import ROW_FIELDS, Row, RunFolder
+from harness.store import RunFolder
 
 ROW_COLUMNS = list(ROW_FIELDS)
 

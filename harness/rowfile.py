@@ -16,7 +16,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import json as arrow_json
 
-from harness.store import ROW_FIELDS, WHOLE_NUMBERS, Defects, RunFolder, settings_text
+from harness.rows import ROW_FIELDS, WHOLE_NUMBERS, Defects, settings_text
+from harness.store import RunFolder
 
 _TYPES = {name: pa.int64() if name in WHOLE_NUMBERS else pa.string() for name in ROW_FIELDS}
 _TYPES |= {"value": pa.float64(), "cell_done": pa.string()}
@@ -27,7 +28,7 @@ ONE_THREAD = arrow_json.ReadOptions(use_threads=False)  # two were no faster on 
 class RowFile:
     """The rows of the last attempt of each closed cell.
 
-    rows: a line a row, its columns those of `harness.store.Row`, `settings` as JSON text.
+    rows: a line a row, its columns those of `harness.rows.Row`, `settings` as JSON text.
     cells: the ids of the closed cells; `interrupted`: of those that count as missing.
     """
 

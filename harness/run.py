@@ -17,7 +17,8 @@ from harness.executors.local import Ended, LocalExecutor, Worker, WorkerFailed
 from harness.files import replace_file
 from harness.plan import Plan, make_plan
 from harness.protocol import Cell, Checks, Launch, Reading, Resolved, Samples, SelfCheck, Status, unchecked
-from harness.store import FIRST_SCHEMA, RESULTS, SCHEMA, CellRecord, Row, RunFolder
+from harness.rows import FIRST_SCHEMA, SCHEMA, Row
+from harness.store import RESULTS, CellRecord, RunFolder
 from harness.suite import Overrides, Suite, load_suite
 
 PATIENCE_S = 0.5  # how long a progress display may go without a refresh

@@ -4,136 +4,24 @@ Only the standard library is loaded here; pandas is imported by the functions th
 """
 
 import contextlib
-import json
-import math
 import os
-from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from harness.errors import UsageError
 from harness.files import dumps, read_json, replace_file, sync_folder, write_all
+from harness.rows import FAILURES, SCHEMA, Contents, Row, closed_by, read_lines
 
 if TYPE_CHECKING:
     import pandas as pd
 
 RESULTS = Path("results")
 
-SCHEMA = 1
-"""Of the rows, and of the manifest, which carries it. It goes up where an older innerloop would read a row
-wrongly; a key that may be ignored needs no new one."""
-FIRST_SCHEMA = 1  # of a manifest without the number
-
-# What a cell was run for. A point that fails leaves one row under the first of its measure's names.
-HEADLINES: dict[str, tuple[str, ...]] = {
-    "accuracy": ("accuracy", "loss"),
-    "gradient": ("rel_error_unrolled", "rel_error_implicit"),
-    "memory": ("peak_bytes",),
-    "time": ("step_seconds",),
-}
-FAILURES = frozenset({"oom", "timeout", "diverged", "error"})
-
 
 class StoreError(Exception):
     """The run folder could not be written: one sentence for the user. Exit code 1."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Row:
-    """One observation. A value that is not finite becomes None, and its status `diverged` if it said `ok`."""
-
-    run_id: str
-    cell_id: str
-    attempt: int
-    suite: str
-    workload: str
-    method: str
-    settings: dict[str, Any] = field(default_factory=dict)
-    inner_steps: int
-    seed: int
-    repeat: int = 0
-    measure: str
-    metric: str
-    value: float | None
-    unit: str
-    status: str = "ok"
-    detail: str = ""
-
-    def __post_init__(self) -> None:
-        if self.value is not None and not math.isfinite(self.value):
-            object.__setattr__(self, "detail", self.detail or f"{self.metric} was {float(self.value)}")
-            object.__setattr__(self, "value", None)
-            if self.status == "ok":
-                object.__setattr__(self, "status", "diverged")
-
-    def to_json(self) -> str:
-        value = None if self.value is None else float(self.value)
-        return dumps(vars(self) | {"settings": self.settings_json, "value": value}, sort_keys=False)
-
-    @property
-    def settings_json(self) -> str:
-        return settings_text(self.settings)
-
-    @classmethod
-    def from_json(cls, text: str | bytes) -> Self:
-        """Raises ValueError or TypeError for what is no row."""
-        return cls.from_record(json.loads(text))
-
-    @classmethod
-    def from_record(cls, record: Any) -> Self:
-        """Keys of a newer schema are ignored. Raises ValueError or TypeError for what is no row."""
-        if not isinstance(record, dict):
-            raise ValueError("a row is a JSON object")
-        settings = record.get("settings", {})
-        settings = json.loads(settings) if isinstance(settings, str) else settings
-        if not isinstance(settings, dict):
-            raise ValueError("settings are a JSON object")
-        known = {name: record[name] for name in ROW_FIELDS if name in record} | {"settings": settings}
-        for name, value in known.items():
-            is_one = isinstance(value, _KINDS[name]) and not isinstance(value, bool)
-            if not is_one or (name in WHOLE_NUMBERS and abs(value) > _LARGEST):
-                raise TypeError(f"{name} cannot be {value!r}")
-        return cls(**known)
-
-    @property
-    def is_headline(self) -> bool:
-        """Whether this row says how its point fared; rows of an unknown measure all do."""
-        return self.metric in HEADLINES.get(self.measure, (self.metric,))
-
-
-def settings_text(settings: dict[str, Any]) -> str:
-    """Sorted, and without `inner_steps`, which has a column of its own."""
-    return dumps({name: value for name, value in settings.items() if name != "inner_steps"})
-
-
-ROW_FIELDS = tuple(f.name for f in fields(Row))
-WHOLE_NUMBERS = ("attempt", "inner_steps", "seed", "repeat")
-_LARGEST = 2**63 - 1  # of whole numbers, as columns hold them
-_KINDS: dict[str, tuple[type, ...]] = {
-    name: (int,) if name in WHOLE_NUMBERS else (str,) for name in ROW_FIELDS
-} | {"value": (int, float, type(None)), "settings": (dict,)}
-REQUIRED_FIELDS = tuple(f.name for f in fields(Row) if f.default is MISSING and f.default_factory is MISSING)
-
-
-@dataclass(kw_only=True)
-class Defects:
-    """What `rows.jsonl` holds beside the rows of closed cells. A sound file has none of it."""
-
-    unclosed_lines: int = 0  # after the last closing line; the last of them may be torn
-    unreadable_cells: int = 0  # closed cells with a line that is no JSON object: they count as missing
-    unknown_keys: Counter[str] = field(default_factory=Counter)  # of rows, and in how many: a newer schema's
-    foreign_lines: int = 0  # JSON objects that are no rows, and are left out: another schema's
-    lacking_keys: Counter[str] = field(default_factory=Counter)  # what those lack of a row
-
-
-@dataclass(frozen=True, kw_only=True)
-class Contents:
-    """`rows.jsonl`, read: of each closed cell its last attempt, in the order of closing."""
-
-    cells: dict[str, tuple[int, list[Row]]]
-    defects: Defects
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -249,7 +137,7 @@ class RunFolder:
         with self.rows_path.open("r+b") as file:
             for line in file:
                 position += len(line)
-                if _closing(line) is not None:
+                if closed_by(line) is not None:
                     end = position
             if position > end:
                 file.truncate(end)
@@ -352,40 +240,10 @@ class RunFolder:
 
     def contents(self) -> Contents:
         """`rows.jsonl`, line by line; `harness.rowfile` reads a large one faster, to the same end."""
-        cells: dict[str, tuple[int, list[Row]]] = {}
-        defects = Defects()
-        for cell_id, attempt, rows in self._closed_cells(defects):
-            if cell_id not in cells or attempt >= cells[cell_id][0]:
-                cells.pop(cell_id, None)  # it stands where its last attempt does
-                cells[cell_id] = (attempt, rows)
-        return Contents(cells=cells, defects=defects)
-
-    def _closed_cells(self, defects: Defects) -> Iterator[tuple[str, int, list[Row]]]:
-        """Skips a cell that holds a line it cannot read: it is run again rather than half believed."""
         if not self.rows_path.exists():
-            return
-        rows: list[Row] = []
-        readable = True
+            return read_lines(())
         with self.rows_path.open("rb") as file:
-            for line in file:
-                defects.unclosed_lines += 1
-                if not line.endswith(b"\n"):
-                    return
-                closing = _closing(line)
-                if closing is None:
-                    try:
-                        rows.append(_read_row(line, defects))
-                    except TypeError:
-                        defects.foreign_lines += 1
-                    except (ValueError, OverflowError):
-                        readable = False
-                    continue
-                defects.unclosed_lines = 0
-                defects.unreadable_cells += not readable
-                cell_id, attempt = closing
-                if readable:
-                    yield cell_id, attempt, [r for r in rows if (r.cell_id, r.attempt) == closing]
-                rows, readable = [], True
+            return read_lines(file)
 
     def derive_tables(self, frame: "pd.DataFrame | None" = None) -> list[Path]:
         """Rebuild `rows.parquet` and one tidy `tables/<measure>.csv` a measure from the rows (or `frame`)."""
@@ -403,32 +261,3 @@ class RunFolder:
         except OSError as failure:
             raise self._refusal(path, failure) from failure
         return list(contents)
-
-
-def load_frame(path: "Path | str | RunFolder", *, every: bool = False) -> "pd.DataFrame":
-    """See `harness.frame.load_frame`, which this defers to: pandas takes a second to import."""
-    from harness import frame
-
-    return frame.load_frame(path, every=every)
-
-
-def _closing(line: bytes) -> tuple[str, int] | None:
-    """The cell and attempt that a line closes; None for a row, and for a line whose newline never came."""
-    if b'"cell_done"' not in line or not line.endswith(b"\n"):
-        return None
-    try:
-        record = json.loads(line)
-        return str(record["cell_done"]), int(record.get("attempt", 1))
-    except (ValueError, TypeError, KeyError):
-        return None
-
-
-def _read_row(line: bytes, defects: Defects) -> Row:
-    """Raises ValueError or TypeError for what is no row, and keeps account of keys."""
-    record = json.loads(line)
-    if isinstance(record, dict):
-        defects.lacking_keys.update(set(REQUIRED_FIELDS) - record.keys())
-    row = Row.from_record(record)
-    unknown = record.keys() - set(ROW_FIELDS)
-    defects.unknown_keys.update(name for name in unknown if record[name] is not None)
-    return row

@@ -14,7 +14,8 @@ import numpy as np
 from rows import MIB, accuracy_cell, gradient_cell, memory_cell, row, time_cell
 
 from harness.files import dumps
-from harness.store import Row, RunFolder
+from harness.rows import Row
+from harness.store import RunFolder
 
 SEEDS = range(7)
 BLOCKS = range(4)

@@ -6,7 +6,7 @@ from typing import Any
 from harness.analyze.claims import Claim, claims
 from harness.analyze.loaded import LoadedRun
 from harness.frame import frame_of
-from harness.store import Row
+from harness.rows import Row
 
 
 def loaded(cells: list[list[Row]], name: str = "run", **environment: Any) -> LoadedRun:

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from harness.store import Row, RunFolder
+from harness.rows import Row
+from harness.store import RunFolder
 
 MIB = 2**20
 GLYPHS = "glyphs[shots=1,ways=20]"

@@ -12,9 +12,10 @@ from typing import Any
 from harness.executors.local import Worker
 from harness.plan import Plan
 from harness.protocol import Cell, Checks, Reading, Resolved, ResolvedMethod, ResolvedWorkload
+from harness.rows import Row
 from harness.run import Options, Outcome, Result
 from harness.run import run as run_suite
-from harness.store import Row, RunFolder
+from harness.store import RunFolder
 from harness.suite import Overrides, Suite
 
 MEASURES = {

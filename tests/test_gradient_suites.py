@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from runs import rows_of, run_here
 
-from harness.store import Row
+from harness.rows import Row
 
 pytestmark = pytest.mark.slow
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from harness.store import load_frame
+from harness.frame import load_frame
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 

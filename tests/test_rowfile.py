@@ -13,7 +13,8 @@ from rows import memory_cell, row, time_cell, whole_run, write_run
 
 from harness.frame import load_frame
 from harness.rowfile import RowFile, read_rows
-from harness.store import ROW_FIELDS, RunFolder
+from harness.rows import ROW_FIELDS
+from harness.store import RunFolder
 
 REFERENCE = sorted((Path(__file__).parents[1] / "results" / "reference").iterdir())
 
@@ -95,6 +96,11 @@ def without(key: str) -> Callable[[dict[str, Any]], dict[str, Any]]:
         pytest.param(changed(value=10**30), id="a value above 64 bits"),
         pytest.param(changed(value=10**400), id="a value above all floats"),
         pytest.param(changed(seed=10**30), id="a number too large for a column"),
+        pytest.param(changed(seed=-(2**63)), id="the least number of a column"),
+        pytest.param(changed(seed=2**63), id="one above the largest"),
+        pytest.param(changed(detail="/data/\udcff.png"), id="half a letter"),
+        pytest.param(changed(cell_done=None), id="a row that closes nothing"),
+        pytest.param(changed(cell_done=3), id="a row that closes no cell"),
         pytest.param(changed(metric=["peak_bytes"]), id="a list for a word"),
         pytest.param(changed(seed=True), id="a truth for a number"),
         pytest.param(changed(settings={"b": 1, "a": 2, "inner_steps": 3}), id="settings as a table"),
@@ -118,6 +124,7 @@ STRANGE = (
     *(b"", b"  ", b"[]", b"3", b"null", b'"text"', b"{}", b'{"cell_id": "a"', b"\xff\xfe"),
     *(b'{"cell_done": 3}', b'{"cell_done": null}', b'{"cell_done": "time-0"}', b'{"value": 1e999}'),
     *(b'{"comment": "by a newer version"}', b'{"run_id": 1, "run_id": 2}'),
+    b'{"cell_done": "time-0", "attempt": 1e999}',
 )
 
 
@@ -127,6 +134,14 @@ def test_a_strange_line_is_read_alike(folder: RunFolder, line: bytes, place: int
     lines = folder.rows_path.read_bytes().splitlines()
     folder.rows_path.write_bytes(b"".join(each + b"\n" for each in [*lines[:place], line, *lines[place:]]))
     assert_read_alike(folder)
+
+
+def test_half_a_letter_in_a_reason_hides_no_run(folder: RunFolder) -> None:
+    """As an adapter's error about a file has it whose name is no text."""
+    folder.append_cell(
+        "cut", 2, [row(cell_id="cut", attempt=2, value=None, status="error", detail="\udcff.png")]
+    )
+    assert list(read_rows(folder).rows.detail)[-1] == "?.png"
 
 
 def test_lines_that_ran_together_are_read_alike(folder: RunFolder) -> None:

@@ -31,11 +31,13 @@ from harness import files, store
 from harness.cli.app import call
 from harness.errors import UsageError
 from harness.executors.local import Ended, LocalExecutor, Worker
+from harness.frame import load_frame
 from harness.measure import calm
 from harness.plan import make_plan
 from harness.protocol import Cell, Launch, Message, Reading
+from harness.rows import Row
 from harness.run import Options, Outcome, Result, execute
-from harness.store import Row, RunFolder, StoreError, load_frame
+from harness.store import RunFolder, StoreError
 from harness.suite import Overrides, load_suite
 from harness.worker import run_cell
 

@@ -1,54 +1,20 @@
 """What is wrong with a run folder, in words: what a reader must know before any figure."""
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from harness import __version__
 from harness.rowfile import RowFile
-from harness.store import FIRST_SCHEMA, SCHEMA, Defects
+from harness.rows import FIRST_SCHEMA, SCHEMA, Defects
 
 NAMED = 5  # of keys, before the rest is only counted
-
-
-def read_whole(path: Path, shape: type, without: str) -> tuple[Any, str]:
-    """A JSON file of a run folder and no caveat; or, where it is damaged, nothing of its shape and a caveat.
-
-    Raises OSError for a file that is there and may not be read. `without` says what is unknown then.
-    """
-    try:
-        content = json.loads(path.read_bytes())
-    except FileNotFoundError:
-        return shape(), f"There is no {path.name}: {without}."
-    except ValueError as failure:
-        return shape(), f"{path.name} is damaged ({failure}): {without}."
-    if not isinstance(content, shape):
-        return shape(), f"{path.name} is damaged (not what a run writes): {without}."
-    return content, ""
-
-
-def read_selfchecks(path: Path) -> tuple[list[dict[str, Any]], str]:
-    """The same of `selfcheck.json`, which old runs do not have, and older ones with one selfcheck alone."""
-    if not path.exists():
-        return [], ""
-    without = "how the instruments did is unknown"
-    content, caveat = read_whole(path, object, without)
-    if caveat:
-        return [], caveat
-    found = content if isinstance(content, list) else [content]
-    if not all(isinstance(each, dict) and isinstance(each.get("checks"), list) for each in found):
-        return [], f"{path.name} is damaged (not what a run writes): {without}."
-    return found, ""
 
 
 def planned_cells(manifest: Mapping[str, Any]) -> frozenset[str] | None:
     """Their ids; None where the manifest does not say."""
     cells = manifest.get("cells")
-    if not isinstance(cells, list) or not all(isinstance(c, dict) and "id" in c for c in cells):
-        return None
-    return frozenset(str(cell["id"]) for cell in cells)
+    return None if cells is None else frozenset(str(cell["id"]) for cell in cells)
 
 
 def about_schema(manifest: Mapping[str, Any], environment: Mapping[str, Any]) -> Iterator[str]:

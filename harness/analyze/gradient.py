@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from harness.analyze.points import POINT, least_of, mean_of, median_of, most_of, points_of, tidy
-from harness.store import HEADLINES
+from harness.rows import HEADLINES
 
 ERRORS = ("rel_error_implicit", "rel_error_unrolled")
 """Against the implicit meta-gradient at phi*, and against the derivative of phi_K."""

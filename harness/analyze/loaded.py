@@ -14,9 +14,8 @@ from harness.analyze.caveats import (
     about_progress,
     about_schema,
     planned_cells,
-    read_selfchecks,
-    read_whole,
 )
+from harness.analyze.documents import read_environment, read_manifest, read_selfchecks
 from harness.analyze.gradient import gradient_summary
 from harness.analyze.points import POINT
 from harness.analyze.summary import accuracy_summary, failures, memory_summary, time_summary
@@ -149,15 +148,10 @@ def load_run(path: Path | str | RunFolder) -> LoadedRun:
     """
     folder = path if isinstance(path, RunFolder) else RunFolder.open(path)
     file = read_rows(folder)
-    of_plan = "what was planned is unknown, and all rows are shown"
-    manifest, no_manifest = read_whole(folder.manifest_path, dict, of_plan)
+    manifest, about_manifest = read_manifest(folder.manifest_path)
+    environment, about_environment = read_environment(folder.environment_path)
+    selfchecks, about_selfchecks = read_selfchecks(folder.selfcheck_path)
     planned = planned_cells(manifest)
-    if planned is None and not no_manifest:
-        no_manifest = f"{folder.manifest_path.name} names no cells: {of_plan}."
-    environment, no_environment = read_whole(
-        folder.environment_path, dict, "the machine and the versions are unknown"
-    )
-    selfchecks, no_selfchecks = read_selfchecks(folder.selfcheck_path)
     finished = file.cells - file.interrupted
     if planned is not None:
         finished &= planned
@@ -166,7 +160,9 @@ def load_run(path: Path | str | RunFolder) -> LoadedRun:
         rows = rows[rows.cell_id.isin(planned)]
     caveats = [
         *about_schema(manifest, environment),
-        *filter(None, (no_manifest, no_environment, no_selfchecks)),
+        *about_manifest,
+        *about_environment,
+        *about_selfchecks,
         *about_progress(planned, file),
         *about_defects(file.defects),
         *about_machines(selfchecks, finished),

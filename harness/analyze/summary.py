@@ -21,7 +21,7 @@ from harness.analyze.intervals import (
     t_interval,
 )
 from harness.analyze.points import POINT, PointRows, mean_of, median_of, most_of, points_of, tidy
-from harness.store import HEADLINES
+from harness.rows import HEADLINES
 
 ACCURACY = [
     *("metric", "mean", "low", "high", "interval_kind", "tasks_ci95", "seeds_ci95"),

@@ -72,11 +72,10 @@ def compare(
     from harness.analyze.comparison.compare import compare as compare_runs
     from harness.analyze.comparison.gates import judge
     from harness.analyze.loaded import LoadedRun, load_run
-    from harness.present.palette import method_order
     from harness.present.tables.comparison import comparison_parts, gate_parts
 
     known: dict[Path, LoadedRun] = {folder: load_run(folder) for folder in dict.fromkeys(folders)}
-    compared = compare_runs([known[folder] for folder in folders], mapped, method_order)
+    compared = compare_runs([known[folder] for folder in folders], mapped)
     console = Console(width=shutil.get_terminal_size((120, 40)).columns, emoji=False, highlight=False)
     for part in comparison_parts(compared, every=every):
         console.print(part)
@@ -100,9 +99,9 @@ def _pair(text: str) -> tuple[str, str]:
 
 
 def _write(out: Path, runs: "Sequence[LoadedRun]", compared: "Sequence[Comparison]") -> list[Path]:
+    from harness.files import replace_file
     from harness.present.plots.draw import draw
     from harness.present.tables.comparison import differences_frame
-    from harness.store import replace_file
 
     try:
         out.mkdir(parents=True, exist_ok=True)

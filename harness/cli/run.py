@@ -10,7 +10,7 @@ import typer
 
 from harness.errors import UsageError, nearest
 from harness.quantities import duration, size
-from harness.store import FAILURES
+from harness.rows import FAILURES
 
 if TYPE_CHECKING:
     from harness.run import Result

@@ -18,6 +18,18 @@ def show(
 
 def print_run(folder: Path) -> None:
     """The tables of a run, on the terminal or, plainly, wherever the output goes."""
+    import gc
+
+    is_collecting = gc.isenabled()
+    gc.disable()  # which takes a large run some of its two seconds, and finds little
+    try:
+        _print_run(folder)
+    finally:
+        if is_collecting:
+            gc.enable()
+
+
+def _print_run(folder: Path) -> None:
     import shutil
 
     from rich.console import Console

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rows import memory_cell, row, time_cell, write_run
@@ -175,6 +176,58 @@ def test_another_damaged_file_is_a_sentence_and_the_rest_is_shown(
     assert caveat.startswith(f"{name} is damaged (")
     assert caveat.endswith(f": {what}.")
     assert caveat in shown()
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong"),
+    [
+        ("manifest.json", {"content": [], "memory_budget": "lots", "run_id": 3}),
+        ("manifest.json", {"content": None}),
+        ("environment.json", {"packages": ["torch"], "memory_bytes": "many", "threads": "x", "gpus": ["A"]}),
+    ],
+)
+def test_a_value_of_another_shape_is_named_and_left_out(
+    folder: RunFolder, name: str, wrong: dict[str, Any], shown: Callable[[], str]
+) -> None:
+    path = folder.path / name
+    sound = json.loads(path.read_text())
+    path.write_text(json.dumps(sound | wrong))
+    caveat = f"{name} is damaged ({', '.join(sorted(wrong))}: not what a run writes): left out."
+    run = load_run(folder)
+    assert run.caveats == (caveat,)
+    read = run.manifest if name == "manifest.json" else run.environment
+    assert read == {key: value for key, value in sound.items() if key not in wrong}
+    assert caveat in shown()
+    assert call(["compare", str(folder.path), str(folder.path)]) == 0
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [3, {"points": None}, {"points": [3]}, {"points": [{"method": "maml"}]}, {"points": [{"settings": []}]}],
+)
+def test_cells_of_another_shape_are_no_plan(folder: RunFolder, cell: Any) -> None:
+    cells = [cell if cell == 3 else {"id": "memory-maml-1", "measure": "memory", "workload": "w"} | cell]
+    folder.write_manifest({"cells": cells})
+    assert only_caveat(folder) == (
+        "manifest.json names no cells: what was planned is unknown, and all rows are shown."
+    )
+    assert call(["compare", str(folder.path), str(folder.path)]) == 0
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        [{"checks": [1]}],
+        [{"checks": [], "cells": 7}],
+        [{"checks": [], "machine": 5}],
+        [{"checks": [], "machine": {"memory_bytes": "x"}}],
+    ],
+)
+def test_selfchecks_of_another_shape_are_unknown(folder: RunFolder, found: Any) -> None:
+    folder.selfcheck_path.write_text(json.dumps(found))
+    assert only_caveat(folder) == (
+        "selfcheck.json is damaged (not what a run writes): how the instruments did is unknown."
+    )
 
 
 def test_cells_of_two_machines_are_told_by_what_each_measured(folder: RunFolder) -> None:

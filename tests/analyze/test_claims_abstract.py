@@ -19,7 +19,7 @@ from rows import (
     time_cell,
 )
 
-from harness.store import Row
+from harness.rows import Row
 
 STEPS = (1, 2, 4, 8, 16, 32, 64)
 PATH, VANISH = "any inner optimiser", "no vanishing gradients"

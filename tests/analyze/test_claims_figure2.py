@@ -17,7 +17,7 @@ from rows import (
     time_cell,
 )
 
-from harness.store import Row
+from harness.rows import Row
 
 ERRORS, MEMORY = "error against inner steps", "memory against inner steps"
 TIME = "time against inner steps"

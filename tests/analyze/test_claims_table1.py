@@ -17,7 +17,7 @@ from rows import (
     row,
 )
 
-from harness.store import Row
+from harness.rows import Row
 
 PLAIN, ACCELERATED = "compute, gradient descent", "compute, accelerated"
 MEMORY = "memory"

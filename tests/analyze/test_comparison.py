@@ -20,7 +20,8 @@ from harness.analyze.comparison.welch import difference_of_means
 from harness.analyze.loaded import LoadedRun, load_run
 from harness.errors import UsageError
 from harness.frame import frame_of
-from harness.store import Row, RunFolder
+from harness.rows import Row
+from harness.store import RunFolder
 
 MACHINE = {"cpu": "Example CPU", "cpu_capability": "AVX2", "cores": 2, "device": "cpu", "threads": 1}
 NUMBERS = count()
@@ -50,7 +51,7 @@ def in_memory(cells: list[list[Row]]) -> LoadedRun:
 
 
 def compared(*runs: LoadedRun, **options: Any) -> Comparison:
-    return compare(runs, rank=lambda method: (method != "maml", method), **options)[0]
+    return compare(runs, **options)[0]
 
 
 def changes_of(comparison: Comparison, metric: str, label: str | None = None) -> list[Change]:
@@ -263,6 +264,22 @@ class TestTime:
         )
         found = compared(base, other)
         assert "B (b) was timed on 2 machines (Example CPU, 2 cores; Other CPU, 2 cores)" in said(found)
+        assert {c.verdict for c in changes_of(found, "step_seconds")} == {"not called"}
+
+    def test_a_run_that_was_timed_elsewhere_than_its_last_call_is_refused(self, tmp_path: Path) -> None:
+        base, other = (written(tmp_path / name, cells_of(n)) for n, name in enumerate("ab"))
+        cells = [f"time-{block}" for block in range(3)]
+        other.selfchecks.append({"machine": {"cpu": "Other CPU", "cores": 2}, "cells": cells})
+        other.selfchecks.append({"machine": {"cpu": "Example CPU", "cores": 2}, "cells": ["memory-maml-1"]})
+        found = compared(base, other)
+        assert "A (a) was timed on Example CPU, 2 cores, B (b) on Other CPU, 2 cores." in said(found)
+        assert {c.verdict for c in changes_of(found, "step_seconds")} == {"not called"}
+
+    def test_two_machines_that_are_named_in_different_ways_are_refused(self, tmp_path: Path) -> None:
+        base, other = (written(tmp_path / name, cells_of(n)) for n, name in enumerate("ab"))
+        del base.environment["device_name"], other.environment["cpu"]
+        found = compared(base, other)
+        assert "A (a) and B (b) do not name their machines in the same way" in said(found)
         assert {c.verdict for c in changes_of(found, "step_seconds")} == {"not called"}
 
     def test_another_torch_is_reported_and_not_refused(self, tmp_path: Path) -> None:
@@ -523,6 +540,14 @@ class TestPoints:
         run = in_memory(cells_of(1))
         with pytest.raises(UsageError, match="has no method 'mml'; did you mean 'maml'"):
             compared(run, run, pairs=[("mml", "fomaml")])
+
+
+def test_a_measure_of_a_newer_version_is_named_and_not_dropped_in_silence(tmp_path: Path) -> None:
+    cells = [*cells_of(1), [rows.row(cell_id="joules", measure="energy", metric="joules")]]
+    run = written(tmp_path / "run", cells)
+    assert "Not compared, for none of their metrics is known here: the measures energy." in said(
+        compared(run, run)
+    )
 
 
 def test_runs_of_one_machine_and_suite_are_alike(tmp_path: Path) -> None:

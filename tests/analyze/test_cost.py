@@ -9,7 +9,7 @@ from rows import row
 
 from harness.analyze.cost import COUNTS, CostModel, cost_models, costs
 from harness.frame import frame_of
-from harness.store import Row
+from harness.rows import Row
 
 STEPS = (1, 2, 4, 8, 16)
 GRADIENT, PRODUCT, OVERHEAD = 0.01, 0.023, 0.004

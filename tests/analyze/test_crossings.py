@@ -10,7 +10,7 @@ from rows import MIB, row
 from harness.analyze.scaling.crossings import Crossing, crossings, telling
 from harness.frame import frame_of
 from harness.present.palette import label_order
-from harness.store import Row
+from harness.rows import Row
 
 STEPS = (1, 2, 4, 8, 16, 32)
 TIMED = {"measure": "time", "metric": "step_seconds", "unit": "s", "settings": {}}

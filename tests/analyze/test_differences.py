@@ -14,7 +14,8 @@ from harness.analyze.accuracy.difference import FIRST, SECOND, UNCOMPARED, WEAK,
 from harness.analyze.accuracy.differences import accuracy_differences, differences_of
 from harness.analyze.loaded import LoadedRun, load_run
 from harness.frame import frame_of
-from harness.store import Row, RunFolder
+from harness.rows import Row
+from harness.store import RunFolder
 
 NOWHERE = Path("no-cells")
 

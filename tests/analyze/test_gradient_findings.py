@@ -23,7 +23,7 @@ from harness.analyze.gradient import Floor, error_floors, error_in_words, geomet
 from harness.analyze.summary import failures
 from harness.analyze.work import Order, orders, work_to_reach
 from harness.frame import frame_of
-from harness.store import Row
+from harness.rows import Row
 
 
 def frame(*cells: list[Row]) -> pd.DataFrame:

@@ -11,7 +11,7 @@ from rows import GLYPHS, MIB, SETTINGS, accuracy_cell, gradient_cell, memory_cel
 
 from harness.analyze.loaded import load_run
 from harness.analyze.pareto import AXES, dominated_points, pareto_findings, pareto_points
-from harness.store import Row
+from harness.rows import Row
 
 
 def points(path: Path, cells: list[list[Row]], **manifest: Any) -> pd.DataFrame:

@@ -12,7 +12,7 @@ from harness.analyze.scaling.laws import scaling_fits
 from harness.analyze.scaling.noise import block_minima, curve_of
 from harness.analyze.summary import memory_summary, time_summary
 from harness.frame import frame_of
-from harness.store import Row
+from harness.rows import Row
 
 STEPS = (1, 2, 4, 8, 16, 32, 64)
 TIMED = {"measure": "time", "metric": "step_seconds", "unit": "s", "cell_id": "time-0"}

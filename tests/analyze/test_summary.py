@@ -7,7 +7,7 @@ from scipy import stats
 from harness.analyze.scaling.laws import scaling_fits
 from harness.analyze.summary import accuracy_summary, failures, memory_summary, time_summary
 from harness.frame import frame_of
-from harness.store import Row
+from harness.rows import Row
 
 
 def frame(*cells: list[Row]) -> pd.DataFrame:

@@ -11,7 +11,7 @@ from harness.analyze.scaling.slopes import theil_sen, time_slopes
 from harness.analyze.summary import time_summary
 from harness.frame import frame_of
 from harness.present.palette import method_order
-from harness.store import Row
+from harness.rows import Row
 
 ROUNDS = 9
 STEPS = (1, 2, 4, 8, 16)

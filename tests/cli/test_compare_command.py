@@ -10,7 +10,7 @@ import rows
 from rows import METHODS
 
 from harness.cli.app import call
-from harness.store import Row
+from harness.rows import Row
 
 GATES = ["--fail-on", "peak_bytes>5%", "--fail-on", "step_seconds>15%"]
 GRID = [(method, steps) for method in METHODS for steps in (1, 4, 16)]

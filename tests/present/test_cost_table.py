@@ -9,7 +9,7 @@ from rows import row, write_run
 
 from harness.analyze.cost import COUNTS
 from harness.present.tables.show import show_run
-from harness.store import Row
+from harness.rows import Row
 
 ASKED = {"maml": (1, 1), "fomaml": (1, 0), "imaml-gd": (1, 0)}  # gradients and products a step
 BESIDES = {"maml": (0.2, 0), "fomaml": (0.2, 0), "imaml-gd": (1.2, 5)}

@@ -13,7 +13,7 @@ from harness.analyze.accuracy.differences import differences_of
 from harness.frame import frame_of
 from harness.present.tables.differences import difference_sections
 from harness.present.tables.show import show_run
-from harness.store import Row
+from harness.rows import Row
 
 
 def shown(cells: list[list[Row]], width: int = 80) -> str:

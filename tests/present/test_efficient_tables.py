@@ -8,7 +8,7 @@ from rows import accuracy_cell, memory_cell, whole_run, write_run
 from harness.analyze.loaded import load_run
 from harness.analyze.pareto import pareto_points
 from harness.present.tables.efficient import efficient_sections
-from harness.store import Row
+from harness.rows import Row
 
 
 def shown(path: Path, cells: list[list[Row]], **manifest: Any) -> list[str]:

@@ -11,7 +11,7 @@ from rows import gradient_cell, inner_kappa, memory_cell, meta_gradient_run, opt
 
 from harness.present.plots.curves import NOTHING, points_shown
 from harness.present.plots.gradient_titles import finding_of_gradient
-from harness.store import Row
+from harness.rows import Row
 
 PICTURES = {"gradient", "gradient-unrolled", "gradient-norm", "gradient-work"}
 

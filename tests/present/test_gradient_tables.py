@@ -8,7 +8,8 @@ from rich.console import Console
 from rows import gradient_cell, inner_kappa, meta_gradient_run, optimisers_run, write_run
 
 from harness.present.tables.show import show_run
-from harness.store import Row, RunFolder
+from harness.rows import Row
+from harness.store import RunFolder
 
 
 def shown(cells: list[list[Row]], path: Path, width: int = 80) -> str:

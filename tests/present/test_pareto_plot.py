@@ -10,7 +10,7 @@ from harness.analyze.trade_offs import trade_offs
 from harness.present.plots.draw import Drawn, draw_pictures
 from harness.present.plots.style import PAPER, SCREEN
 from harness.present.plots.wanted import Wanted
-from harness.store import Row
+from harness.rows import Row
 
 POINTS = {"cheap": (0.50, 10.0), "good": (0.80, 40.0), "close": (0.79, 50.0), "poor": (0.40, 60.0)}
 """Accuracy (known to 0.02 over test tasks) and MiB: `close` loses to `good` by less than that."""

@@ -32,7 +32,7 @@ from harness.present.plots.margin import spread
 from harness.present.plots.titles import finding
 from harness.present.plots.trace import phase_spans, where_memory_peaks
 from harness.present.words import workload_in_words
-from harness.store import Row
+from harness.rows import Row
 
 PICTURES = ("accuracy", "memory", "time", "pareto")
 

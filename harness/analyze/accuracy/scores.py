@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from harness.store import HEADLINES
+from harness.rows import HEADLINES
 
 PER_TASK = "per_task.csv"  # what an accuracy cell leaves beside its rows
 KEYS = ["method", "method_label", "inner_steps"]

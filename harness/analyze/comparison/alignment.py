@@ -16,8 +16,8 @@ from harness.analyze.loaded import LoadedRun
 from harness.errors import UsageError, nearest
 from harness.files import dumps
 from harness.frame import split_workload
+from harness.rows import HEADLINES
 from harness.settings import telling_apart
-from harness.store import HEADLINES
 
 VARIANT = ["measure", "workload", "method", "settings"]
 POINTS = [*VARIANT, "method_label", "inner_steps", "status", "failed", "observed", "detail"]

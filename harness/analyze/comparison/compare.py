@@ -1,6 +1,6 @@
 """Two or more runs side by side: what differs between the first and each other, and how sure that is."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -15,7 +15,7 @@ from harness.analyze.comparison.timings import overall_times, relative_changes, 
 from harness.analyze.comparison.unlike import hardware_refusal, protocol_differences, unlike_sides
 from harness.analyze.loaded import LoadedRun
 from harness.errors import UsageError
-from harness.store import HEADLINES
+from harness.rows import HEADLINES
 
 PROTOCOL_OF = {"memory": ("baseline_bytes",), "time": ("step_seconds",), "accuracy": ("accuracy", "loss")}
 """The metrics whose detail says how a point was measured: `meta-batch of 1, vectorized, native batching`."""
@@ -50,29 +50,22 @@ class Comparison:
         return bool(self.changes) and all(change.verdict == "same" for change in self.changes)
 
 
-def compare(
-    runs: Sequence[LoadedRun],
-    pairs: Sequence[tuple[str, str]] = (),
-    rank: Callable[[str], Any] = str,
-) -> list[Comparison]:
+def compare(runs: Sequence[LoadedRun], pairs: Sequence[tuple[str, str]] = ()) -> list[Comparison]:
     """The first run against each other one.
 
     `pairs` are methods to be held against each other, by label, the base's first; without them each method
-    meets itself. `rank` is the key that chooses the reference method of relative times. Raises UsageError
-    for fewer than two runs, and for a label that a run does not have.
+    meets itself. Raises UsageError for fewer than two runs, and for a label that a run does not have.
     """
     if len(runs) < 2:
         raise UsageError("compare takes two runs or more; name another, or the same one twice.")
     base, *others = sides_of(runs)
-    return [_compare(base, other, pairs, rank) for other in others]
+    return [_compare(base, other, pairs) for other in others]
 
 
-def _compare(
-    base: Side, other: Side, pairs: Sequence[tuple[str, str]], rank: Callable[[str], Any]
-) -> Comparison:
+def _compare(base: Side, other: Side, pairs: Sequence[tuple[str, str]]) -> Comparison:
     aligned = align(base, other, pairs)
     refusals = Refusals.of(base, other, aligned)
-    found = [*_changes(aligned, base, other, rank, bool(pairs))]
+    found = [*_changes(aligned, base, other, bool(pairs))]
     changes = [refusals.applied(change) for change in [*found, *_uncompared(aligned, found)]]
     times = [change for change in changes if change.metric == "step_seconds"]
     comparable = {change.workload for change in times if change.verdict not in ("same", "not called")}
@@ -87,9 +80,7 @@ def _compare(
     )
 
 
-def _changes(
-    aligned: Alignment, base: Side, other: Side, rank: Callable[[str], Any], are_mapped: bool
-) -> Iterator[Change]:
+def _changes(aligned: Alignment, base: Side, other: Side, are_mapped: bool) -> Iterator[Change]:
     read = {*aligned.base.metric, *aligned.other.metric}
     if "step_seconds" in read:
         read.add("relative_seconds")
@@ -101,7 +92,7 @@ def _changes(
                 yield from time_changes(aligned, is_same_run=base.is_same_run(other))
             case "ratio":
                 if not (base.is_same_run(other) and are_mapped):  # or methods would meet their own reference
-                    yield from relative_changes(aligned, rank)
+                    yield from relative_changes(aligned)
             case "score" | "loss":
                 yield from score_changes(aligned, metric, base, other)
             case "error":
@@ -223,6 +214,9 @@ def _notes(base: Side, other: Side, aligned: Alignment, changes: Sequence[Change
     yield from unlike_sides(base, other)
     yield from aligned.settings
     yield from aligned.only
+    if unknown := {*base.run.rows.measure, *other.run.rows.measure} - HEADLINES.keys():
+        names = ", ".join(sorted(unknown))
+        yield f"Not compared, for none of their metrics is known here: the measures {names}."
     if aligned.points.empty:
         yield f"{base.name} and {other.name} have no point in common."
         return

@@ -115,6 +115,8 @@ def parse_gate(text: str) -> Gate:
             f"did you mean '{metric}{other}{number}{unit}' or '{metric}{direction}{-amount:g}{unit}'?"
         )
     is_relative = unit == "%"
+    if math.isinf(amount) or (is_relative and amount <= -100):
+        raise UsageError(f"{where} can never fail: no {metric} changes by as much; write a smaller amount.")
     limit = amount / 100 if is_relative else amount * units[unit]
     return Gate(
         text=text.strip(), metric=metric, above=direction == ">", limit=limit, is_relative=is_relative

@@ -5,8 +5,7 @@ is in proportion to a step. What lasts through all blocks of a run, such as a ne
 no interval that blocks can give.
 """
 
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd
@@ -91,14 +90,14 @@ def overall_times(aligned: Alignment) -> Iterator[Overall]:
         )
 
 
-def relative_changes(aligned: Alignment, rank: Callable[[str], Any]) -> list[Change]:
+def relative_changes(aligned: Alignment) -> list[Change]:
     """Of each method's time over that of a reference method in the same rounds of its run: a ratio within a
     run, so that it may be held against another machine's.
 
-    The reference of a workload is the first method by `rank` that both runs timed.
+    The reference of a workload is the first method that both runs timed, of `maml` and then by name.
     """
     timed = aligned.points[(aligned.points.measure == "time") & succeeded(aligned.points)]
-    order = timed.assign(rank=timed.method_a.map(rank)).sort_values(["rank", "key"], kind="stable")
+    order = timed.assign(rank=timed.method_a.map(_rank)).sort_values(["rank", "key"], kind="stable")
     reference = order.drop_duplicates("workload").set_index("workload")
     means = [
         _over_blocks(_relative_logs(_rounds(rows), reference.key)) for rows in (aligned.base, aligned.other)
@@ -124,6 +123,10 @@ def relative_changes(aligned: Alignment, rank: Callable[[str], Any]) -> list[Cha
         )
         for point in lines_of(timed.merge(both, on=AT))
     ]
+
+
+def _rank(method: str) -> tuple[bool, bool, str]:
+    return method != "maml", method.partition("@")[0] != "maml", method
 
 
 def _relative_logs(rounds: pd.DataFrame, reference: pd.Series) -> pd.Series:

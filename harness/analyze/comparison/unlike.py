@@ -20,7 +20,8 @@ HARDWARE = {
 """What decides how long a step takes: a time is not held against one of another machine."""
 
 NO_TIME = "No time difference is called: "
-MACHINE = ("device_name", "cpu")  # one of them must be known, or nothing is known
+MACHINE = ("device_name", "cpu")  # one of them must be known of both, or nothing is known
+TIMED_ON = ("cpu", "cores")  # what both a selfcheck and an environment say of a machine
 FACTS = {
     "innerloop": "innerloop",
     "python": "Python",
@@ -76,18 +77,31 @@ def unlike_sides(base: Side, other: Side, measures: Sequence[str] = MEASURES) ->
 def hardware_refusal(base: Side, other: Side) -> str:
     """Why no time difference is called between two runs; empty where their machines are alike.
 
-    What only one of them has recorded is taken as alike, as long as both name their machine.
+    What only one of them has recorded is taken as alike, as long as both name their machine. The environment
+    is that of the call that measured last; where each time cell was measured, the selfchecks tell.
     """
     if base.is_same_run(other):
         return ""
     for side in (base, other):
         if not any(side.run.environment.get(name) for name in MACHINE):
             return f"{NO_TIME}{side.name} does not say what machine it ran on."
-    for side in (base, other):
-        if len(several := _machines_of_times(side.run)) > 1:
+    facts = [side.run.environment for side in (base, other)]
+    if not any(facts[0].get(name) and facts[1].get(name) for name in MACHINE):
+        told = [str(each.get("device_name") or each.get("cpu")) for each in facts]
+        return (
+            f"{NO_TIME}{base.name} and {other.name} do not name their machines in the same way "
+            f"({told[0]}; {told[1]})."
+        )
+    timed_on = [_machines_of_times(side.run) for side in (base, other)]
+    for side, several in zip((base, other), timed_on, strict=True):
+        if len(several) > 1:
             return f"{NO_TIME}{side.name} was timed on {len(several)} machines ({'; '.join(several)})."
     changed = list(_changes(base, other, HARDWARE))
     if not changed:
+        first, second = (next(iter(m.values()), f) for m, f in zip(timed_on, facts, strict=True))
+        if any(first.get(k) and second.get(k) and first[k] != second[k] for k in TIMED_ON):
+            said = [machine_in_words({k: each.get(k) for k in TIMED_ON}) for each in (first, second)]
+            return f"{NO_TIME}{base.name} was timed on {said[0]}, {other.name} on {said[1]}."
         return ""
     machines = [_where(side.run) for side in (base, other)]
     inside = f" ({'; '.join(changed)})" if machines[0] == machines[1] else ""
@@ -107,17 +121,16 @@ def _where(run: LoadedRun) -> str:
     return f"{name} ({', '.join(inside)})" if inside else name
 
 
-def _machines_of_times(run: LoadedRun) -> list[str]:
-    """Where its time cells were measured: a run that was resumed elsewhere has several; empty where older
-    versions did not keep it."""
+def _machines_of_times(run: LoadedRun) -> dict[str, dict[str, Any]]:
+    """Where its time cells were measured, in words: a run that was resumed elsewhere has several; empty where
+    older versions did not keep it."""
     timed = set(run.rows.cell_id[run.rows.measure == "time"])
-    measured_on: dict[str, str] = {}
+    measured_on: dict[str, dict[str, Any]] = {}
     for found in run.selfchecks:
-        if isinstance(machine := found.get("machine"), dict):
-            measured_on |= dict.fromkeys(
-                timed.intersection(found.get("cells", [])), machine_in_words(machine)
-            )
-    return sorted(set(measured_on.values()))
+        if "machine" in found:
+            measured_on |= dict.fromkeys(timed.intersection(found.get("cells", [])), found["machine"])
+    by_words = {machine_in_words(machine): machine for machine in measured_on.values()}
+    return dict(sorted(by_words.items()))
 
 
 def protocol_differences(base: Side, other: Side, measure: str) -> list[str]:

@@ -15,6 +15,7 @@ from harness.analyze.comparison.unlike import unlike
 from harness.analyze.finding import Evidence
 from harness.analyze.loaded import LoadedRun
 from harness.analyze.trade_offs import trade_offs
+from harness.files import replace_file
 from harness.present.plots.captions import Caption
 from harness.present.plots.curves import curves_of, points_shown
 from harness.present.plots.figures import looks_of, measure_figure, overview_figure
@@ -25,7 +26,6 @@ from harness.present.plots.sheet import save
 from harness.present.plots.style import SCREEN, Style
 from harness.present.plots.trace import summarise_traces, trace_figure
 from harness.present.plots.wanted import EVERYTHING, Wanted
-from harness.store import replace_file
 
 SUMMARIES: dict[str, Callable[[LoadedRun], pd.DataFrame]] = {
     "accuracy": lambda run: run.accuracy,

@@ -15,10 +15,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
+from harness.files import replace_file
 from harness.present.palette import GREY, INK
 from harness.present.plots.lettering import width_of, wrap
 from harness.present.plots.style import Style
-from harness.store import replace_file
 
 FORMATS = ("svg", "pdf", "png")
 UNDATED: dict[str, dict[str, Any]] = {"svg": {"Date": None}, "pdf": {"CreationDate": None}, "png": {}}

@@ -98,7 +98,7 @@ def header(run: LoadedRun) -> Text:
 
 def _fact(environment: dict[str, Any], name: str) -> str:
     """What the environment says under this name; empty where it says nothing."""
-    return str(environment.get(name, ""))
+    return str(environment.get(name) or "")
 
 
 def _counted(number: Any, thing: str) -> str:
