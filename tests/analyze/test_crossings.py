@@ -9,6 +9,7 @@ from rows import MIB, row
 
 from harness.analyze.scaling.crossings import Crossing, crossings, telling
 from harness.analyze.scaling.laws import scaling_fits
+from harness.analyze.scaling.products import bent_products
 from harness.analyze.summary import time_summary
 from harness.frame import frame_of
 from harness.present.palette import label_order
@@ -170,6 +171,8 @@ def test_products_that_bend_a_curve_are_told_beside_the_crossing() -> None:
     """A solver of at most 5 steps that stops early; MAML's products grow with every step alike."""
     rows = timed({"maml": linear(2, 1), "imaml-gd": linear(5, 0.5)})
     solver = dict(zip(STEPS, (2, 3, 4, 5, 5, 5), strict=True))
+    nearly = dict(zip(STEPS, (4, 7, 12, 24, 47, 96), strict=True))
+    assert bent_products(nearly) == ""
     counts = [
         row(**TIMED | {"metric": "hessian_products", "unit": "count"}, cell_id="time-0", method=method,
             inner_steps=k, value=float(count))

@@ -18,7 +18,6 @@ from harness.analyze.scaling.crossings import Crossing, telling
 from harness.analyze.scaling.growth import MIB, Scaling
 from harness.analyze.scaling.laws import scaling_fits
 from harness.analyze.scaling.pairs import paired_ratios
-from harness.analyze.summary import POINT
 from harness.present.palette import NEWTON_METHODS, label_order, method_order
 from harness.present.tables.caveats import failure_table, flag_table
 from harness.present.tables.cost import cost_sections
@@ -190,8 +189,9 @@ def _about_time(part: pd.DataFrame) -> list[str]:
 
 
 def _points_of(frame: pd.DataFrame, measure: str) -> pd.DataFrame:
-    """A row a point and metric: who asks only whether there is one need not read them all."""
-    return frame[frame.measure == measure].drop_duplicates(["measure", *POINT, "metric"])
+    """A row a point and metric, in the columns that evidence names: enough to see which are flagged."""
+    names = ["measure", "workload", "method_label", "inner_steps", "metric"]
+    return frame.loc[frame.measure == measure, names].drop_duplicates()
 
 
 def _scaling(fits: list[Scaling], workload: Any, points: pd.DataFrame) -> list[str]:
