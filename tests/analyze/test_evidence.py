@@ -8,12 +8,13 @@ from typing import Protocol
 
 import pytest
 from claims import loaded
-from rows import whole_run
+from rows import row, whole_run
 
 from harness.analyze.cost import cost_models
-from harness.analyze.finding import Evidence
+from harness.analyze.finding import Evidence, flagged
 from harness.analyze.loaded import LoadedRun, load_run
 from harness.analyze.pareto import pareto_findings
+from harness.frame import frame_of
 
 REFERENCE = Path(__file__).parents[2] / "results" / "reference"
 RUNS = ("quick", "memory-limits", "meta-gradient", "inner-optimisers")
@@ -49,3 +50,23 @@ def test_a_sentence_can_be_told_from_the_rows_of_its_evidence(name: str) -> None
             assert BESIDE.sub("", each.sentence) in again
             told += 1
     assert told
+
+
+def test_a_sentence_is_flagged_by_the_points_that_it_rests_on_and_no_others() -> None:
+    timed = {"measure": "time", "metric": "step_seconds", "settings": {}}
+    rows = [row(**timed, method=method, inner_steps=k) for method in ("maml", "fomaml") for k in (1, 2, 4)]
+    doubts = {**timed, "metric": "flag", "value": None, "detail": "a busy machine"}
+    every = [row(**doubts, method="maml", inner_steps=k) for k in (1, 2, 4)]
+    of_memory = row(**{**doubts, "measure": "memory"}, method="fomaml", inner_steps=1)
+    frame = frame_of([*rows, *every, of_memory])
+
+    def said(*methods: str, steps: tuple[int, ...] = ()) -> str:
+        metrics = ("step_seconds",)
+        workload = rows[0].workload
+        one = Evidence(measure="time", workload=workload, methods=methods, metrics=metrics, inner_steps=steps)
+        return flagged(frame, [one])
+
+    assert said("fomaml") == ""
+    assert said("maml") == "flagged: all 3 points"
+    assert said("maml", steps=(4,)) == "flagged: the only point"
+    assert said("maml", "fomaml") == "flagged: 3 of 6 points"
