@@ -19,7 +19,7 @@ from harness.analyze.summary import LEVEL, POINT, time_summary
 
 COUNTS = ["support_gradients", "hessian_products", "loss_evaluations"]
 LOSS = 1 / 3  # of a gradient: its forward pass, beside which the way back costs about two
-UNEXPLAINED = 0.2  # relative: a point that is farther from the model is named
+UNEXPLAINED = 0.2  # relative: a point that is farther from the model is named, and where most are it is none
 BIWEIGHT = 4.685  # of the errors' spread, where a point has no weight: 95% efficient if they are normal
 LEAST_SPREAD = 0.02  # relative: what minima on a quiet machine repeat to, so no point counts for missing less
 COLLINEAR = 1e-3  # least to largest singular value of the scaled columns
@@ -47,9 +47,24 @@ class CostModel:
     why_not: str = ""  # no model, or no price of a product, and the reason
 
     @property
-    def sentence(self) -> str:
+    def doubt(self) -> str:
+        """Why its prices are no results; empty where they are."""
         if not np.isfinite(self.gradient):
-            return f"No cost model: {self.why_not}."
+            return self.why_not
+        if self.typical_error > UNEXPLAINED:
+            return f"the best model misses {100 * self.typical_error:.0f} % (median)"
+        if self.gradient_low == 0:
+            return "the 95% interval of a gradient's price reaches 0"
+        if np.isfinite(self.ratio) and not self.ratio_low > 0:
+            reach = f"reaches from 0 to {self.ratio_high:.3g} gradients"
+            what = reach if np.isfinite(self.ratio_high) else "has no bound"
+            return f"the 95% interval of a Hessian product's price {what}"
+        return ""
+
+    @property
+    def sentence(self) -> str:
+        if doubt := self.doubt:
+            return f"The times do not identify prices: {doubt}. Counts stand alone."
         gradient = f"A gradient costs {_milliseconds(self.gradient)} ms{_interval(self, 'gradient', 1e3)}"
         if np.isfinite(self.ratio):
             product = f"a Hessian product {self.ratio:.2g} gradients{_interval(self, 'ratio', 1)}"
@@ -65,6 +80,11 @@ class CostModel:
             f"{label} at {steps} {100 * miss:+.0f} %" for label, steps, miss in self.unexplained
         )
         return f"{said}. It does not explain {named}."
+
+    @property
+    def theta(self) -> np.ndarray:
+        """The three numbers, in the order of `NUMBERS`."""
+        return np.array([getattr(self, name) for name in NUMBERS])
 
     @property
     def evidence(self) -> tuple[Evidence, ...]:
@@ -85,20 +105,19 @@ def costs(rows: pd.DataFrame, time: pd.DataFrame | None = None) -> pd.DataFrame:
     - `seconds`: the minimum, see `time_summary`; `predicted`: by its workload's model; `error`: the measured
       over the predicted, less 1.
     - `gradients`: all that it asked for, in gradients, at the model's price of a product.
+
+    The last three are NaN where the times do not identify the prices (see `CostModel.doubt`).
     """
     points = _counted(rows, time)
     for column in ("predicted", "error", "gradients"):
         points[column] = np.nan
-    for _, part in points.groupby("workload"):
-        theta = _theta(part)
-        if theta is None:
+    for model in cost_models(points):
+        if model.doubt:
             continue
-        design = _design(part)
-        known = ~(np.isnan(theta) & (design != 0)).any(1) & np.isfinite(design).all(1)
-        parts = np.nan_to_num(theta) * design
-        points.loc[part.index, "predicted"] = np.where(known, parts.sum(1), np.nan)
-        if theta[1] > 0:
-            points.loc[part.index, "gradients"] = np.where(known, parts[:, 1:].sum(1) / theta[1], np.nan)
+        part = points[points.workload == model.workload]
+        parts = _parts(part, model.theta)
+        points.loc[part.index, "predicted"] = parts.sum(1)
+        points.loc[part.index, "gradients"] = parts[:, 1:].sum(1) / model.gradient
     points["error"] = points.seconds / points.predicted - 1
     return points
 
@@ -117,11 +136,12 @@ def cost_models(table: pd.DataFrame) -> list[CostModel]:
 def _model(workload: str, part: pd.DataFrame) -> CostModel:
     theta = _theta(part)
     numbers = np.full(3, np.nan) if theta is None else theta
+    errors = part.seconds / _parts(part, numbers).sum(1) - 1
     # What the model leaves is a method's own (its kernels, its overhead), so methods are what is sampled.
     halves = _jackknife(part)
     ratio = numbers[2] / numbers[1] if numbers[1] > 0 else np.nan
-    far = part[part.error.abs() > UNEXPLAINED]
-    misses = zip(far.method_label, far.inner_steps, far.error, strict=True)
+    far = errors.abs() > UNEXPLAINED
+    misses = zip(part.method_label[far], part.inner_steps[far], errors[far], strict=True)
     return CostModel(
         workload=workload,
         overhead=float(numbers[0]),
@@ -134,7 +154,7 @@ def _model(workload: str, part: pd.DataFrame) -> CostModel:
         ratio_high=float(ratio + halves[1]),
         points=len(part),
         methods=tuple(dict.fromkeys(part.method_label)),
-        typical_error=float(part.error.abs().median()),
+        typical_error=float(errors.abs().median()),
         unexplained=tuple((str(label), int(steps), float(miss)) for label, steps, miss in misses),
         why_not=_why_not(part, numbers),
     )
@@ -156,6 +176,12 @@ def _counted(rows: pd.DataFrame, time: pd.DataFrame | None) -> pd.DataFrame:
 def _design(part: pd.DataFrame) -> np.ndarray:
     gradients, products, losses = (part[metric].to_numpy(float) for metric in COUNTS)
     return np.stack([np.ones(len(part)), gradients + LOSS * losses, products], axis=1)
+
+
+def _parts(part: pd.DataFrame, theta: np.ndarray) -> np.ndarray:
+    """Seconds of overhead, gradients and products of each point; NaN where one is not known."""
+    design = _design(part)
+    return np.where((design == 0) & np.isnan(theta), 0.0, theta * design)
 
 
 def _theta(part: pd.DataFrame) -> np.ndarray | None:

@@ -10,7 +10,7 @@ from harness.analyze.finding import Evidence, Finding
 from harness.analyze.gradient import ERRORS
 from harness.analyze.loaded import LoadedRun
 from harness.analyze.summary import POINT
-from harness.analyze.words import listed
+from harness.analyze.words import counted, listed
 from harness.settings import telling_apart
 
 MEASURES = {
@@ -213,6 +213,16 @@ def _gradient_errors(gradient: pd.DataFrame) -> pd.DataFrame:
     return pd.concat(parts) if parts else pd.DataFrame(columns=columns)
 
 
+def _batches_in_words(batches: dict[str, int]) -> str:
+    """`8 tasks a meta-step for accuracy, 1 for memory and time`"""
+    of_size: dict[int, list[str]] = {}
+    for measure, size in batches.items():
+        of_size.setdefault(size, []).append(measure)
+    (size, measures), *others = of_size.items()
+    first = f"{counted(size, 'task')} a meta-step for {listed(measures)}"
+    return ", ".join([first, *(f"{size} for {listed(measures)}" for size, measures in others)])
+
+
 def _notes(run: LoadedRun, points: pd.DataFrame) -> list[str]:
     """What sets the measures of a point apart: settings of the method, meta-batches, and lost seeds."""
     ran = run.rows[["workload", "method_label", "measure", "settings"]].drop_duplicates()
@@ -230,7 +240,7 @@ def _notes(run: LoadedRun, points: pd.DataFrame) -> list[str]:
         if differing := telling_apart(list(own.values())):
             told.append(f"measures differ in {', '.join(sorted(differing))}")
         if len(set(batches.values())) > 1:
-            told.append(f"meta-batch {', '.join(f'{size} for {m}' for m, size in batches.items())}")
+            told.append(_batches_in_words(batches))
         if failed > 0:
             told.append(f"{failed:.0f} {'seed' if failed == 1 else 'seeds'} of the accuracy failed")
         notes.append("; ".join(told))

@@ -96,8 +96,8 @@ class Order:
         error = error_in_words(self.error, 1)
         return (
             f"{self.method_label}: work to an error of {error} grows as kappa^{self.exponent:.2f}{inner} "
-            f"(condition number of the inner problem {self.lowest:.3g} to {self.highest:.3g}, "
-            f"{self.points} points)"
+            f"(from {self.points} condition numbers of the inner problem, {self.lowest:.3g} to "
+            f"{self.highest:.3g}, no interval)"
         )
 
 

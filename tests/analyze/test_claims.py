@@ -12,11 +12,17 @@ from rows import MIB, accuracy_cell, memory_cell, meta_gradient_run, optimisers_
 from harness.analyze.claims import NOT_MEASURED, STATED, Stated, claims
 from harness.analyze.claims.claim import verdict_of
 from harness.analyze.claims.cost import NO_DEARER
-from harness.analyze.claims.gains import GAINS, LEAST_GAIN
+from harness.analyze.claims.gains import GAINS, LEAST_GAIN, LEAST_TRAINING
 from harness.analyze.claims.memory import CURVES, MEMORY_FACTOR, MEMORY_LIMIT, SMALL_FACTOR
 from harness.analyze.claims.roles import MANY, STRETCH
 from harness.analyze.claims.solution import AGREE, PATH, SOLVED
-from harness.analyze.claims.table1 import ERROR_UNROLLED, ROUNDING
+from harness.analyze.claims.table1 import (
+    COMPUTE_ACCELERATED,
+    COMPUTE_PLAIN,
+    ERROR_UNROLLED,
+    LEAST_SPAN,
+    ROUNDING,
+)
 from harness.analyze.claims.vanishing import VANISHING
 from harness.analyze.gradient import error_in_words
 from harness.analyze.scaling.laws import FLAT
@@ -116,11 +122,12 @@ def test_the_protocol_is_told_apart_from_the_papers() -> None:
     assert "Omniglot" not in there.differs
 
 
-@pytest.mark.parametrize(("meta_steps", "told"), [(60, True), (20_000, False)])
+@pytest.mark.parametrize(("meta_steps", "told"), [(2_000, True), (20_000, False)])
 def test_a_training_shorter_than_the_authors_is_told(meta_steps: int, told: bool) -> None:
     cells = [accuracy_cell(method, 8, seed) for method in ("maml", "imaml-hf") for seed in range(5)]
     run = replace(loaded(cells), manifest={"content": {"accuracy": {"meta_steps": meta_steps}}})
     (gains,) = lines("gains in accuracy", run)
+    assert gains.verdict != NOT_MEASURED
     assert (f"trained for {meta_steps:,} meta-steps" in gains.differs) == told
 
 
@@ -147,13 +154,22 @@ def test_the_command_that_measures_a_claim_is_one_of_ours(stated: Stated) -> Non
     assert (program, command) == ("innerloop", "run")
     given = dict.fromkeys(options[::2])
     pairs = list(zip(options[::2], options[1::2], strict=True))
-    assert set(given) <= {"-m", "--measure", "--seed", "--data-root"}
+    assert set(given) <= {"-m", "--measure", "--seed", "--set", "--data-root"}
     changes = Overrides(
         methods=[value for name, value in pairs if name == "-m"],
+        settings=[value for name, value in pairs if name == "--set"],
         measures=[value for name, value in pairs if name == "--measure"],
         seeds=[int(n) for name, value in pairs if name == "--seed" for n in value.split(",")],
     )
     assert load_suite(suite, changes).methods
+
+
+def test_gains_are_measured_by_a_training_long_enough_to_be_judged() -> None:
+    _, _, suite, *options = shlex.split(GAINS.command)
+    changes = Overrides(settings=[options[options.index("--set") + 1]])
+    accuracy = load_suite(suite, changes).content.accuracy
+    assert accuracy is not None
+    assert accuracy.meta_steps == LEAST_TRAINING
 
 
 def test_no_statement_has_a_figure_that_was_only_recalled() -> None:
@@ -179,6 +195,9 @@ def test_no_statement_has_a_figure_that_was_only_recalled() -> None:
         (NO_DEARER, f"{MANY} or more"),
         (NO_DEARER, ", ".join(error_in_words(error, 1) for error in TARGETS[:-1])),
         (GAINS, f"a gain of {100 * LEAST_GAIN:g} points"),
+        (GAINS, f"trainings of {LEAST_TRAINING:,} meta-steps or more"),
+        *((each, f"a factor of {LEAST_SPAN:.0f} apart") for each in (COMPUTE_PLAIN, COMPUTE_ACCELERATED)),
+        (COMPUTE_PLAIN, ", ".join(error_in_words(error, 1) for error in TARGETS[:-1])),
         (ERROR_UNROLLED, f"at most {error_in_words(ROUNDING, 1)}"),
     ],
 )

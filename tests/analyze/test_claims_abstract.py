@@ -1,5 +1,6 @@
 """The abstract's five claims, each on rows that bear it out, rows that refute it and rows that do not say."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from rows import (
     time_cell,
 )
 
+from harness.analyze.loaded import LoadedRun
 from harness.store import Row
 
 STEPS = (1, 2, 4, 8, 16, 32, 64)
@@ -320,6 +322,7 @@ def test_work_is_counted_to_the_smallest_error_that_both_reach(products: int, ve
     found = line(COST, cells)
     assert found.verdict == verdict
     assert "to an error of 1e-8" in found.sentence
+    assert "both by interpolation" in found.sentence
 
 
 def test_the_cheapest_variant_counts_at_the_smallest_error() -> None:
@@ -392,16 +395,38 @@ def scored(gains: dict[str, float], *, seeds: int = 5, spread: float = 0.001, **
     return cells
 
 
+def trained(cells: list[list[Row]], meta_steps: int | None = 2000) -> LoadedRun:
+    content = {} if meta_steps is None else {"accuracy": {"meta_steps": meta_steps}}
+    return replace(loaded(cells), manifest={"content": content})
+
+
+@pytest.mark.parametrize(
+    ("meta_steps", "why"),
+    [
+        (60, "Trained for 60 meta-steps; judged from 2,000 on"),
+        (None, "For how many meta-steps they were trained is not known; judged from 2,000 on"),
+    ],
+)
+@pytest.mark.parametrize("gain", [-0.05, 0.05])
+def test_a_training_that_has_hardly_begun_decides_nothing(
+    meta_steps: int | None, why: str, gain: float
+) -> None:
+    found = line(GAINS, trained(scored({"imaml-gd": gain}), meta_steps))
+    assert found.verdict == "not measured"
+    assert f"imaml-gd {'+' if gain > 0 else '-'}" in found.sentence
+    assert found.sentence.endswith(why)
+
+
 def test_a_gain_of_one_variant_reproduces_the_claim() -> None:
-    found = line(GAINS, scored({"imaml-gd": -0.05, "imaml-hf": 0.03}))
+    found = line(GAINS, trained(scored({"imaml-gd": -0.05, "imaml-hf": 0.03})))
     assert found.verdict == "reproduced"
     assert "imaml-hf +" in found.sentence
     assert "imaml-gd -5." in found.sentence
 
 
 def test_a_loss_of_all_variants_and_a_gain_too_small_to_name_refute_it() -> None:
-    assert line(GAINS, scored({"imaml-gd": -0.05, "imaml-hf": -0.02})).verdict == "not reproduced"
-    assert line(GAINS, scored({"imaml-gd": 0.0}, spread=1e-5)).verdict == "not reproduced"
+    assert line(GAINS, trained(scored({"imaml-gd": -0.05, "imaml-hf": -0.02}))).verdict == "not reproduced"
+    assert line(GAINS, trained(scored({"imaml-gd": 0.0}, spread=1e-5))).verdict == "not reproduced"
 
 
 def test_a_gain_on_a_badly_chosen_maml_is_none() -> None:
@@ -415,16 +440,16 @@ def test_a_gain_on_a_badly_chosen_maml_is_none() -> None:
         for cell in cells
         if cell[0].method == "maml"
     ]
-    found = line(GAINS, [*cells, *bad])
+    found = line(GAINS, trained([*cells, *bad]))
     assert "imaml-gd +2" in found.sentence
     assert found.verdict == "not reproduced"
 
 
 def test_few_seeds_and_wide_intervals_are_too_weak_to_call() -> None:
-    two = line(GAINS, scored({"imaml-gd": 0.1}, seeds=2))
+    two = line(GAINS, trained(scored({"imaml-gd": 0.1}, seeds=2)))
     assert two.verdict == "not measured"
     assert two.sentence.endswith("it takes 3 seeds, measured: 2")
-    wide = line(GAINS, scored({"imaml-gd": 0.01}, seeds=3, spread=0.05))
+    wide = line(GAINS, trained(scored({"imaml-gd": 0.01}, seeds=3, spread=0.05)))
     assert wide.verdict == "not measured"
     assert "Too weak to call: " in wide.sentence
     assert "seeds would" in wide.sentence
@@ -439,5 +464,5 @@ def test_a_loss_of_regression_is_no_recognition_of_images() -> None:
 def test_flags_that_doubt_the_implicit_gradient_are_told() -> None:
     cells = scored({"imaml-gd": 0.1})
     flagged = [*cells, [Row(**vars(cells[-1][0]) | {"metric": "flag", "value": None, "detail": "unsolved"})]]
-    assert line(GAINS, flagged).sentence.endswith("Flagged: imaml-gd, see `innerloop show`")
-    assert "Flagged" not in line(GAINS, cells).sentence
+    assert line(GAINS, trained(flagged)).sentence.endswith("Flagged: imaml-gd, see `innerloop show`")
+    assert "Flagged" not in line(GAINS, trained(cells)).sentence

@@ -8,6 +8,8 @@ import pytest
 from rows import MIB, row
 
 from harness.analyze.scaling.crossings import Crossing, crossings, telling
+from harness.analyze.scaling.laws import scaling_fits
+from harness.analyze.summary import time_summary
 from harness.frame import frame_of
 from harness.present.palette import label_order
 from harness.store import Row
@@ -130,8 +132,60 @@ def test_peaks_that_differ_by_rounding_are_equal() -> None:
     rows = [row(inner_steps=k, value=100.0 * MIB) for k in STEPS]
     rows += [row(method="fomaml", inner_steps=k, value=100.0 * MIB + 512) for k in STEPS]
     assert only(rows).sentence == (
-        "fomaml or maml: too weak to call from 1 to 32 inner steps: equal but for rounding"
+        "fomaml and maml need the same memory from 1 to 32 inner steps, but for rounding"
     )
+
+
+def test_a_lead_by_a_hair_is_not_shown_as_none() -> None:
+    rows = [row(inner_steps=k, value=100.0 * k * MIB) for k in STEPS]
+    rows += [row(method="fomaml", inner_steps=k, value=99.8 * MIB) for k in STEPS]
+    assert only(rows).sentence.endswith(": 0.031 to 0.998 times")
+
+
+@pytest.mark.parametrize("peaks", [(0.0, 1.0), (1.0, 0.0)])
+def test_a_peak_of_nothing_breaks_no_ratio(peaks: tuple[float, float]) -> None:
+    first, second = peaks
+    rows = [row(inner_steps=k, value=first * MIB) for k in (1, 2)]
+    rows += [row(method="fomaml", inner_steps=k, value=second * MIB) for k in (1, 2)]
+    rows += [row(method=method, inner_steps=4, value=MIB) for method in ("maml", "fomaml")]
+    assert isinstance(only(rows).sentence, str)
+
+
+def test_a_crossing_from_no_inner_steps_on_is_interpolated() -> None:
+    """2 + 4k against 4 at 0, 2 and 4 steps: the ratio passes 1 between 0 and 2."""
+    place = {"method": "maml", "measure": "gradient", "metric": "rel_error_implicit", "unit": "ratio"}
+    rows = [
+        row(**place | {"method": method}, settings={}, cell_id=f"{method}-{seed}", seed=seed, inner_steps=k,
+            value=float(law(k)) * (1 + 0.001 * seed))
+        for method, law in (("maml", lambda k: 2 + 4 * k), ("imaml-gd", lambda k: 4))
+        for seed in range(3)
+        for k in (0, 2, 4)
+    ]  # fmt: skip
+    found = only(rows)
+    assert (found.before_step, found.from_step) == (0, 2)
+    assert found.estimate == pytest.approx(2 * np.log(2) / np.log(5))
+
+
+def test_products_that_bend_a_curve_are_told_beside_the_crossing() -> None:
+    """A solver of at most 5 steps that stops early; MAML's products grow with every step alike."""
+    rows = timed({"maml": linear(2, 1), "imaml-gd": linear(5, 0.5)})
+    solver = dict(zip(STEPS, (2, 3, 4, 5, 5, 5), strict=True))
+    counts = [
+        row(**TIMED | {"metric": "hessian_products", "unit": "count"}, cell_id="time-0", method=method,
+            inner_steps=k, value=float(count))
+        for k in STEPS
+        for method, count in (("maml", k), ("imaml-gd", solver[k]))
+    ]  # fmt: skip
+    found = only([*rows, *counts])
+    assert found.sentence.endswith(
+        "; imaml-gd makes 2, 3, 4, 5, 5 and 5 Hessian products at 1, 2, 4, 8, 16 and 32 inner steps"
+    )
+    assert found.evidence[0].metrics == ("step_seconds", "hessian_products")
+    law = next(
+        f for f in scaling_fits(time_summary(frame_of(rows)), frame_of([*rows, *counts])) if f.products
+    )
+    assert law.method == "imaml-gd"
+    assert "; it makes 2, 3, 4, 5, 5 and 5 Hessian products" in law.sentence
 
 
 def test_a_peak_that_did_not_fit_decides_where_its_bound_does() -> None:

@@ -167,7 +167,8 @@ def test_below_three_seeds_an_interval_is_over_the_same_tasks_and_holds_for_the_
     )
     assert (found.verdict, found.seeds_needed) == (WEAK, None)
     assert found.models_differ
-    assert "of these trained models only" in found.sentence
+    assert "of these trained models only; between the methods" in found.sentence
+    assert "p <" not in found.sentence
     assert found.sentence.endswith(f"how many seeds would do cannot be known {words}")
     again = only(accuracy_differences(run))
     assert (again.low, again.high, again.p) == (found.low, found.high, found.p)
@@ -251,7 +252,7 @@ def curve(
 
 def test_methods_are_compared_at_equal_steps_and_where_validation_not_test_is_best() -> None:
     cells = curve("maml", {1: 0.5, 4: 0.9, 8: 0.7}, {1: 0.2, 4: 0.6, 8: 0.8})
-    cells += curve("imaml-hf", {1: 0.6, 2: 0.8}, {1: 0.7, 2: 0.6})
+    cells += curve("fomaml", {1: 0.6, 2: 0.8}, {1: 0.7, 2: 0.6})
     found = differences(*cells)
     assert [(d.first_steps, d.second_steps, d.chosen) for d in found] == [(1, 1, False), (1, 8, True)]
     chosen = found[1]
@@ -388,3 +389,18 @@ def test_settings_that_vary_are_rivals_like_methods() -> None:
 def test_one_method_alone_has_no_differences_and_no_rows_neither() -> None:
     assert differences(cell("maml", 0, 0.8)) == []
     assert differences([]) == []
+
+
+def test_newton_steps_are_held_against_gradient_steps_where_validation_chose_both_and_only_there() -> None:
+    methods = (("imaml-hf", 0.8), ("maml", 0.7))
+    at_four = [cell(m, seed, x, validation=None) for m, x in methods for seed in range(3)]
+    assert only(differences(*at_four)).verdict == UNCOMPARED
+    found = only(differences(*(cell(m, seed, x) for m, x in methods for seed in range(3))))
+    assert (found.chosen, found.first_steps, found.second_steps, found.inner_steps) == (True, 4, 4, None)
+    variants = [{"lam": lam, "cg_steps": 5} for lam in (1.0, 2.0)]
+    both = [
+        cell("imaml-hf", seed, 0.8, validation=None, settings=own, cell_id=f"{own['lam']}-{seed}")
+        for own in variants
+        for seed in range(3)
+    ]
+    assert only(differences(*both)).inner_steps == 4

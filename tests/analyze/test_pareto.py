@@ -179,7 +179,8 @@ def test_measures_that_ran_otherwise_are_noted(tmp_path: Path) -> None:
     content = {"accuracy": {"meta_batch_size": 8}, "memory": {"meta_batch_size": 1}}
     found = points(tmp_path / "run", cells, content=content)
     assert list(found.note) == [
-        "measures differ in inner_lr; meta-batch 8 for accuracy, 1 for memory; 1 seed of the accuracy failed"
+        "measures differ in inner_lr; 8 tasks a meta-step for accuracy, 1 for memory; "
+        "1 seed of the accuracy failed"
     ]
 
 

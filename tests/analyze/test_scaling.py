@@ -244,6 +244,24 @@ def test_linear_and_flat_time_are_told_apart_through_noise_and_the_rate_is_cover
     assert found.change_low < 0 < found.change_high
 
 
+def test_a_time_curve_that_is_no_line_has_no_slope() -> None:
+    rows = times(lambda k: 0.02 + 0.01 * k**2, (1, 2, 4, 8, 16), 3, seed=1)
+    found = only(time_summary(rows), rows)
+    assert found.shape in ("quadratic", "superlinear")
+    assert "ms a step" not in found.sentence
+    assert found.sentence.startswith("maml: +8")
+    assert found.change_low <= (0.02 + 0.01 * 16**2) / 0.03 - 1 <= found.change_high
+    line = times(lambda k: 0.02 + 0.01 * k, (1, 2, 4, 8, 16), 3, seed=1)
+    assert "ms a step" in only(time_summary(line), line).sentence
+
+
+def test_peaks_of_nothing_are_flat_and_growth_from_nothing_has_no_percentage() -> None:
+    assert only(peaks(0.0, 0.0, 0.0)).sentence == "maml: flat (+0.0 %, steps 1 to 4)"
+    found = only(peaks(0.0, 1.0, 5.0, 6.0))
+    assert np.isnan(found.change)
+    assert "nan" not in found.sentence
+
+
 def test_a_factor_that_a_whole_block_has_widens_the_rate_and_not_the_exponent() -> None:
     """Blocks slow by 5% as a whole: with the points' own noise alone the rate would be missed most times."""
     draws, covered, exponents = 60, 0, 0

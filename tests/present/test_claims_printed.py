@@ -40,6 +40,13 @@ def test_runs_that_contradict_each_other_are_counted_and_each_line_says_its_verd
     assert "- not reproduced: bad, " in words
 
 
+def test_rows_that_cannot_decide_are_told_from_none() -> None:
+    text = printed([loaded([memory_cell("imaml-gd", steps) for steps in (1, 2)])], 120)
+    verdicts = {line.split("  ")[0]: line.rstrip().split("  ")[-1].strip() for line in text.splitlines()}
+    assert verdicts["no memory limits"] == "not measured: too weak"
+    assert verdicts["gains in accuracy"] == "not measured"
+
+
 def test_a_command_over_several_lines_is_one_to_a_shell() -> None:
     for stated in STATED:
         lines = shell_lines(stated.command, 60)

@@ -34,12 +34,39 @@ def block(number: int) -> list[Row]:
     return rows
 
 
-@pytest.fixture
-def text(tmp_path: Path) -> str:
+def shown(path: Path, blocks: list[list[Row]]) -> str:
     console = Console(width=100, file=(file := io.StringIO()), color_system=None)
-    for renderable in show_run(write_run(tmp_path / "run", [block(number) for number in range(3)])):
+    for renderable in show_run(write_run(path, blocks)):
         console.print(renderable)
     return file.getvalue()
+
+
+@pytest.fixture
+def text(tmp_path: Path) -> str:
+    return shown(tmp_path / "run", [block(number) for number in range(3)])
+
+
+def test_times_that_identify_no_price_leave_the_counts(tmp_path: Path) -> None:
+    """Without imaml-gd, MAML alone tells what a product costs."""
+    blocks = [[r for r in block(number) if r.method != "imaml-gd"] for number in range(3)]
+    text = shown(tmp_path / "run", blocks)
+    assert "Cost of a meta-step, in gradients" not in text
+    section = text[text.index("Gradients and Hessian products of a meta-step") :]
+    lines = {line.split()[0]: line.split()[1:] for line in section.splitlines()[2:5]}
+    assert " ".join(lines["maml"]) == "1.2 + 1 2.2 + 2 4.2 + 4 8.2 + 8"
+    assert lines["fomaml"] == ["1.2", "2.2", "4.2", "8.2"]
+    assert "The times do not identify prices" in " ".join(section.split())
+
+
+def test_what_rests_on_doubted_times_says_so(tmp_path: Path, text: str) -> None:
+    assert "flagged" not in text
+    blocks = [block(number) for number in range(3)]
+    busy = {"metric": "flag", "value": None, "unit": "", "detail": "others used 1.9 of 2 cores"}
+    doubted = [row(**{**vars(r), **busy}) for r in blocks[0] if r.metric == "step_seconds"]
+    said = " ".join(shown(tmp_path / "busy", [[*blocks[0], *doubted], *blocks[1:]]).split())
+    assert said.count("(flagged: all 4 points)") == 4  # a law a method
+    assert "still slower at 4, equal at about 5.5 by interpolation) (flagged: all 8 points)" in said
+    assert "no point by more than 20 %. Flagged: all 12 points." in said
 
 
 def test_costs_stand_in_gradients_beside_what_the_model_misses(text: str) -> None:

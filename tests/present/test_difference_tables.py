@@ -82,6 +82,8 @@ def test_few_seeds_are_said_in_words_and_call_nothing(seeds: int, word: str) -> 
     assert "these models differ" in text
     assert "better, worse" not in text
     assert "for these trained models only" in text
+    assert " - these models differ" in text
+    assert "by Holm" not in text
 
 
 def test_seeds_that_were_lost_are_marked_and_explained() -> None:

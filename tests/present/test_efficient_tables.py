@@ -30,7 +30,7 @@ def test_efficient_points_stand_by_method_with_their_inner_steps(tmp_path: Path)
     lines = shown(tmp_path / "run", cells, content=content)
     assert lines[0] == "Efficient in accuracy and peak memory: glyphs[shots=1,ways=20]"
     assert lines[2:5] == ["maml 16 4", "fomaml 16", "reptile 16"]
-    assert "Meta-batch 8 for accuracy, 1 for memory." in lines
+    assert "8 tasks a meta-step for accuracy, 1 for memory." in lines
 
 
 def test_where_nothing_is_to_be_weighed_there_is_no_such_section(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 from harness.analyze.accuracy.scores import NOT_RUN
 from harness.analyze.finding import Evidence
 from harness.analyze.intervals import ALPHA, MOST_SEEDS
+from harness.analyze.steps import share_an_axis
 from harness.analyze.words import counted
 
 FIRST, SECOND = "first is better", "second is better"
@@ -59,8 +60,9 @@ class Difference:
 
     @property
     def inner_steps(self) -> int | None:
-        """Those of both; None where each has its own."""
-        return self.first_steps if self.first_steps == self.second_steps else None
+        """Those of both; None where each has its own, be it that one's are Newton steps."""
+        equal = self.first_steps == self.second_steps
+        return self.first_steps if equal and share_an_axis(self.first_method, self.second_method) else None
 
     @property
     def matched(self) -> bool:
@@ -157,14 +159,20 @@ class Difference:
 
     @property
     def _doubt(self) -> str:
-        value = "p < 0.0001" if self.p_holm < 1e-4 else f"p = {self.p_holm:.2g}"
-        p = f"{value} by Holm among {self.family}"
         if self.better is not None:
-            return f", {p}"
+            return f", {self.p_in_words}"
         if self.interval == "seeds":
-            return f", {WEAK} ({p}): {self.needed_in_words}"
-        scope = f", of these trained models only ({p})" if self.interval else ""
+            return f", {WEAK} ({self.p_in_words}): {self.needed_in_words}"
+        scope = ", of these trained models only" if self.interval else ""
         return f"{scope}; between the methods {WEAK}: {self.needed_in_words}"
+
+    @property
+    def p_in_words(self) -> str:
+        """Empty below three seeds: a p over tasks, however small, is of these trained models alone."""
+        if self.interval != "seeds" or not np.isfinite(self.p_holm):
+            return ""
+        value = "p < 0.0001" if self.p_holm < 1e-4 else f"p = {self.p_holm:.2g}"
+        return f"{value} by Holm among {self.family}"
 
     @property
     def needed_in_words(self) -> str:

@@ -2,7 +2,8 @@
 
 Which points are compared: at every number of inner steps that both methods were tested at, and each at the
 number of inner steps that its *validation* tasks choose (`chosen`), which may be two. Never at the best of
-the test scores: that would be choosing on the test. Equal numbers are not equal work: a Newton step is one.
+the test scores: that would be choosing on the test. A Newton step is no gradient step, so equal numbers of
+these two are no pair.
 
 Which interval:
 
@@ -43,6 +44,7 @@ from harness.analyze.intervals import (
     two_sided_p,
 )
 from harness.analyze.loaded import LoadedRun
+from harness.analyze.steps import share_an_axis
 
 
 def accuracy_differences(run: LoadedRun) -> list[Difference]:
@@ -140,7 +142,9 @@ def _pairs(scores: Scores, chosen: dict[str, tuple[int, float]]) -> Iterator[_Pa
     for a, b in combinations(of_label, 2):
         first, second = of_label[a], of_label[b]
         both = (chosen[a][0], chosen[b][0]) if {a, b} <= chosen.keys() else None
-        pairs: list[tuple[int, int]] = [(first[k], second[k]) for k in sorted(first.keys() & second.keys())]
+        methods = (scores.points[next(iter(of.values()))].method for of in (first, second))
+        equal = sorted(first.keys() & second.keys()) if share_an_axis(*methods) else []
+        pairs: list[tuple[int, int]] = [(first[k], second[k]) for k in equal]
         if both is not None and both not in pairs:
             pairs.append(both)
         yield from (_Pair(*pair, chosen=pair == both, matched=True) for pair in pairs)

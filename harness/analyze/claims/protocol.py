@@ -63,7 +63,8 @@ class Protocol:
             machine = self.run.environment.get("device_name")
             said += [f"read on {machine}"] if machine else []
             said.append("the paper's instruments are not known, so shapes are compared, not values")
-        if "accuracy" in measures and (trained := self._meta_steps) is not None and trained < META_STEPS:
+        trained = meta_steps_of(self.run)
+        if "accuracy" in measures and trained is not None and trained < META_STEPS:
             said.append(f"trained for {trained:,} meta-steps; the authors' code asks for {META_STEPS:,}")
         if "gradient" in measures:
             said.append("in float64, at the initial parameters: of the paper's nothing is known")
@@ -71,8 +72,8 @@ class Protocol:
                 said.append("on ridge regression of our own making")
         return "; ".join(said)
 
-    @cached_property
-    def _meta_steps(self) -> int | None:
-        """Of an accuracy cell; None where the manifest does not say."""
-        accuracy = self.run.manifest.get("content", {}).get("accuracy") or {}
-        return accuracy.get("meta_steps")
+
+def meta_steps_of(run: LoadedRun) -> int | None:
+    """For how many an accuracy cell trains; None where the manifest does not say."""
+    accuracy = run.manifest.get("content", {}).get("accuracy") or {}
+    return accuracy.get("meta_steps")

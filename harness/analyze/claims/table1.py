@@ -26,6 +26,7 @@ from harness.analyze.work import Order, orders_in, work_in
 
 FACTOR = 2.0  # in the work, over the span of condition numbers: a constant or a logarithm may well make it
 TELLS_APART = 0.25  # half of what lies between the orders kappa and sqrt(kappa)
+LEAST_SPAN = FACTOR ** (1 / TELLS_APART)  # of condition numbers: 16
 CONDITIONS = 3  # two always lie on a line
 
 ROUNDING = 1e-10  # relative, in float64: what a sum over thousands of steps may leave, with room
@@ -46,7 +47,8 @@ def compute_order(optimiser: str, exponent: float) -> Callable[[LoadedRun], Iter
             if order.method_label in with_it and order.target == "rel_error_implicit":
                 found.setdefault(order.method_label, []).append(order)
         if not found:
-            words = f"{optimiser} reached no common error at condition numbers a factor of 5 apart"
+            span = f"a factor of {LEAST_SPAN:.0f} apart"
+            words = f"with {optimiser} no error was seen to be crossed at condition numbers {span}"
             yield Outcome(verdict=NOT_MEASURED, words=words)
             return
         best = [max(each, key=lambda order: (order.points, -order.error)) for each in found.values()]
@@ -55,8 +57,7 @@ def compute_order(optimiser: str, exponent: float) -> Callable[[LoadedRun], Iter
         words = "; ".join(order.sentence for order in best)
         if None in conditions:
             words += (
-                f". Too weak to call: takes {CONDITIONS} condition numbers over a factor of "
-                f"{FACTOR ** (1 / TELLS_APART):.0f}"
+                f". Too weak to call: takes {CONDITIONS} condition numbers over a factor of {LEAST_SPAN:.0f}"
             )
         evidence = tuple(
             Evidence(measure="gradient", workload=workload, methods=tuple(found), metrics=WORK_METRICS)
@@ -181,9 +182,11 @@ def _truncated_error_is_eps(
 
 ORDER_TEST = (
     "Over three or more condition numbers of the inner problem, at least a factor of 16 apart, the "
-    "exponent of the condition number in the work (gradients and Hessian products) to the smallest error "
-    "reached at all of them is {} within log 2 / log span: what a factor of 2 in the work makes over that "
-    "span, and at most half of the distance to the other order."
+    "exponent of the condition number in the work (gradients and Hessian products) to one error is {} "
+    "within log 2 / log span: what a factor of 2 in the work makes over that span, and at most half of the "
+    "distance to the other order. That error is the smallest of 0.1, 1e-2, 1e-4, 1e-6 and 1e-8 of those "
+    "that are crossed at the most condition numbers; the work is interpolated to it between the measured "
+    "inner steps, and the exponent has no interval."
 )
 
 COMPUTE_PLAIN = Stated(

@@ -19,6 +19,7 @@ from harness.analyze.finding import Evidence
 from harness.analyze.gradient import ERRORS
 from harness.analyze.intervals import mean_over_seeds, t_interval
 from harness.analyze.scaling.bounds import exceeded
+from harness.analyze.scaling.products import bent_products, products_of
 from harness.analyze.steps import NEWTON_METHODS
 from harness.analyze.words import listed
 
@@ -52,6 +53,7 @@ class Crossing:
     low: tuple[float, ...]
     high: tuple[float, ...]
     repeats: int  # blocks or seeds that the intervals rest on; 1 where they are exact or there are none
+    products: tuple[str, ...] = ()  # of time: how the Hessian products of a side change, where that bends it
 
     @property
     def turns(self) -> int:
@@ -99,25 +101,33 @@ class Crossing:
     @property
     def estimate(self) -> float:
         """Of one crossing, where the ratio would be 1: on the straight line between the logarithms of the
-        points about its last change of side, from where the loser is still ahead to where the winner first
-        is. An interpolation; NaN where a side is only bounded there."""
+        points (from 0 inner steps of the ratio alone) about its last change of side, from where the loser is
+        still ahead to where the winner first is. An interpolation; NaN where a side is only bounded there."""
         if self.before_step is None:
             return float("nan")
         first = self.steps.index(self.before_step)
         last = next(k for k in range(first + 1, len(self.steps)) if self.ahead[k])
         between = slice(first, last + 1)
-        steps, logs = np.log(self.steps[between]), np.log(self.ratio[between])
+        ratios = np.array(self.ratio[between])
+        steps, logs = self.steps[between], np.log(np.where(ratios > 0, ratios, np.nan))
         change = np.flatnonzero(np.sign(logs[:-1]) * np.sign(logs[1:]) < 0)
         if not len(change):
             return float("nan")
         k = int(change[-1])
-        share = logs[k] / (logs[k] - logs[k + 1])
-        return float(np.exp(steps[k] + share * (steps[k + 1] - steps[k])))
+        share = float(logs[k] / (logs[k] - logs[k + 1]))
+        if steps[k] == 0:  # which has no logarithm
+            return share * steps[k + 1]
+        return float(steps[k] * (steps[k + 1] / steps[k]) ** share)
 
     @property
     def sentence(self) -> str:
+        return "; ".join([self._in_words(), *self.products])
+
+    def _in_words(self) -> str:
         less, more = LESS[self.metric]
         span = _span(self.steps)
+        if self.verdict == "weak" and self.measure == "memory":
+            return f"{self.first} and {self.second} need the same memory {span}, but for rounding"
         if self.verdict == "weak":
             return f"{self.first} or {self.second}: too weak to call {span}{self._why()}"
         if self.verdict == "changes":
@@ -139,7 +149,7 @@ class Crossing:
                 measure=self.measure,
                 workload=self.workload,
                 methods=(self.first, self.second),
-                metrics=(self.metric,),
+                metrics=(self.metric, "hessian_products") if self.products else (self.metric,),
                 inner_steps=self.steps,
             ),
         )
@@ -182,8 +192,6 @@ class Crossing:
         return f"{least} times" if least == most else f"{least} to {most} times"
 
     def _why(self) -> str:
-        if self.measure == "memory":
-            return ": equal but for rounding"
         unit = "block" if self.measure == "time" else "seed"
         return f" (one {unit}: no interval)" if self.repeats < REPEATS_FOR_T else f" ({self.repeats} {unit}s)"
 
@@ -195,11 +203,13 @@ def crossings(rows: pd.DataFrame) -> list[Crossing]:
     """
     found: list[Crossing] = []
     wanted = rows[~rows.method.isin(NEWTON_METHODS)]
+    products = products_of(wanted)
     for measure, metrics in METRICS.items():
         for metric in metrics:
             of_metric = wanted[(wanted.measure == measure) & (wanted.metric == metric)]
             for workload, part in of_metric.groupby("workload", sort=True):
-                found += _pairs(measure, metric, str(workload), part)
+                own = products if measure == "time" else {}
+                found += _pairs(measure, metric, str(workload), part, own)
     return found
 
 
@@ -232,7 +242,13 @@ def telling(
     return told
 
 
-def _pairs(measure: str, metric: str, workload: str, part: pd.DataFrame) -> Iterator[Crossing]:
+def _pairs(
+    measure: str,
+    metric: str,
+    workload: str,
+    part: pd.DataFrame,
+    products: dict[tuple[str, str], dict[int, float]],
+) -> Iterator[Crossing]:
     values, names, steps = _cube(measure, part)
     largest = np.nanmax(np.where(np.isnan(values), -np.inf, values), axis=(2, 3))  # -inf where there is none
     bounds = _bounds(measure, part, names, steps)
@@ -260,7 +276,16 @@ def _pairs(measure: str, metric: str, workload: str, part: pd.DataFrame) -> Iter
             low=tuple(float(x) for x in low[seen]),
             high=tuple(float(x) for x in high[seen]),
             repeats=repeats,
+            products=tuple(
+                said
+                for _, label in (names[i], names[j])
+                if (said := bent_products(_at(steps[seen], products.get((workload, label), {})), label))
+            ),
         )
+
+
+def _at(steps: np.ndarray, products: dict[int, float]) -> dict[int, float]:
+    return {int(step): products[step] for step in steps if step in products}
 
 
 def _cube(measure: str, part: pd.DataFrame) -> tuple[np.ndarray, list[tuple[str, str]], np.ndarray]:
@@ -299,7 +324,8 @@ def _bounds(measure: str, part: pd.DataFrame, names: list[tuple[str, str]], step
 def _exactly(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, ...]:
     """Ratio, its ends, and who is ahead by more than rounding, of exact values."""
     known = np.isfinite(first) & np.isfinite(second)
-    ratio = np.where(known, first, np.nan) / np.where(known, second, 1.0)
+    with np.errstate(divide="ignore", invalid="ignore"):  # a method may hold nothing
+        ratio = np.where(known, first, np.nan) / np.where(known, second, 1.0)
     ahead = np.where(ratio < 1 - SAME_BYTES, 1, np.where(ratio > 1 + SAME_BYTES, -1, 0))
     return ratio, ratio, ratio, ahead
 
@@ -326,4 +352,10 @@ def _counted(steps: str) -> str:
 
 
 def _show(ratio: float) -> str:
-    return f"{ratio:.2f}" if 0.1 <= ratio < 10 else f"{ratio:.2g}"
+    """A lead by a hair is not shown as none."""
+    if not 0.1 <= ratio < 10:
+        return f"{ratio:.2g}"
+    digits = 2
+    while digits < 5 and ratio != 1 and float(f"{ratio:.{digits}f}") == 1:
+        digits += 1
+    return f"{ratio:.{digits}f}"

@@ -36,7 +36,7 @@ class Scaling:
     b_high: float = np.nan
     exact: bool = False  # the points lie on the law to within the allocator's rounding
     per_step: float = np.nan  # mean growth over the stretch that the law holds on; of time, Theil-Sen
-    change: float = np.nan  # from the first to the last step of that stretch, as a fraction
+    change: float = np.nan  # from the first to the last step of that stretch, as a fraction; NaN from nothing
     change_low: float = np.nan
     change_high: float = np.nan
     first_step: int | None = None
@@ -50,14 +50,17 @@ class Scaling:
     bound: float = np.nan  # what it is known to exceed there
     foretold: float = np.nan  # what the law says of it
     predicted: float = np.nan  # what the memory measure's prediction says of it
+    products: str = ""  # how its Hessian products change with the steps, where that bends the time
 
     @property
     def sentence(self) -> str:
-        return f"{self.method_label}: {self._shape_in_words()}{self._end_in_words()}"
+        products = f"; {self.products}" if self.products else ""
+        return f"{self.method_label}: {self._shape_in_words()}{self._end_in_words()}{products}"
 
     @property
     def evidence(self) -> tuple[Evidence, ...]:
-        metrics = {"memory": ("peak_bytes",), "time": ("step_seconds",)}[self.measure]
+        metrics: tuple[str, ...] = {"memory": ("peak_bytes",), "time": ("step_seconds",)}[self.measure]
+        metrics = (*metrics, "hessian_products") if self.products else metrics
         return (
             Evidence(
                 measure=self.measure,
@@ -91,8 +94,9 @@ class Scaling:
     def _memory_in_words(self) -> str:
         stretch = f"steps {self.first_step} to {self.last_step}"
         flat = f"flat to {self.flat_until} steps, then " if self.flat_until is not None else ""
-        change = f"{flat}{_signed(100 * self.change, 1 if self.shape == 'constant' else 0)} % ({stretch})"
         by_step = f"{flat}{_signed(self.per_step / MIB, 2)} MiB a step ({stretch})"
+        change = f"{flat}{_signed(100 * self.change, 1 if self.shape == 'constant' else 0)} % ({stretch})"
+        change = change if np.isfinite(self.change) else by_step
         about = self.exponent_in_words
         inside = f" ({about})" if about else ""
         match self.shape:
@@ -121,6 +125,8 @@ class Scaling:
         assert self.slope is not None
         slope = self.slope.sentence.removeprefix(f"{self.method_label}: ")
         about = self.exponent_in_words
+        if not self.exponent_low <= 1 <= self.exponent_high and self.shape not in ("constant", "unknown"):
+            slope = self._change_in_words()  # a curve that is no line has no slope
         if self.points == POINTS_FOR_A_SHAPE and about and self.shape not in ("constant", "unknown"):
             return f"{slope}; if a power of the steps, exponent {about}"
         match self.shape:
@@ -139,6 +145,11 @@ class Scaling:
             case "uneven":
                 return f"{slope}, exponent not identified" + (f" ({about})" if about else "")
         return slope
+
+    def _change_in_words(self) -> str:
+        ends = f"{_signed(100 * self.change_low, 0)} to {_signed(100 * self.change_high, 0)}, "
+        known = ends if np.isfinite(self.change_low) and np.isfinite(self.change_high) else ""
+        return f"{_signed(100 * self.change, 0)} % ({known}steps {self.first_step} to {self.last_step})"
 
     def _end_in_words(self) -> str:
         if self.failed_at is None:

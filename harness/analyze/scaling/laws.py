@@ -17,8 +17,9 @@ from scipy.special import fdtri, stdtrit
 
 from harness.analyze.scaling.bounds import exceeded_by
 from harness.analyze.scaling.growth import FLAT, NAMED, POINTS_FOR_A_SHAPE, Scaling
-from harness.analyze.scaling.noise import block_minima, curve_of
+from harness.analyze.scaling.noise import Curve, block_minima, curve_of
 from harness.analyze.scaling.power import PowerFit, Values, fit_level, fit_power
+from harness.analyze.scaling.products import bent_products, products_of
 from harness.analyze.scaling.slopes import time_slopes
 from harness.analyze.summary import LEVEL, POINT
 
@@ -41,7 +42,9 @@ def scaling_fits(summary: pd.DataFrame, rows: pd.DataFrame | None = None) -> lis
     measure, value = ("memory", "peak_bytes") if is_memory else ("time", "minimum")
     slopes = {} if is_memory else {(s.workload, s.method_label): s for s in time_slopes(summary)}
     blocks: dict[tuple[str, str], pd.DataFrame] = {}
+    products: dict[tuple[str, str], dict[int, float]] = {}
     if rows is not None and not is_memory:
+        products = products_of(rows)
         by_curve = block_minima(rows).groupby(["workload", "method_label"], sort=False)
         blocks = {(str(workload), str(label)): part for (workload, label), part in by_curve}
     found = []
@@ -54,6 +57,7 @@ def scaling_fits(summary: pd.DataFrame, rows: pd.DataFrame | None = None) -> lis
             shape="unknown",
             steps=tuple(int(step) for step in curve.inner_steps),
             slope=slopes.get((str(workload), str(label))),
+            products=bent_products(products.get((str(workload), str(label)), {})),
         )
         measured, missing = curve.dropna(subset=value), curve[curve[value].isna()]
         steps, values = measured.inner_steps.to_numpy(float), measured[value].to_numpy(float)
@@ -78,14 +82,14 @@ def fit_memory(
         return bare
     for start in range(max(n - POINTS_FOR_A_SHAPE, 0) + 1):
         stretch = _over(bare, steps, peaks, start)
-        if peaks[start:].max() / peaks[start:].min() - 1 <= FLAT:
+        if _is_flat(peaks[start:]):
             if not (bounds > peaks[start:].max() * (1 + FLAT)).any():
                 return replace(stretch, shape="constant", exact=True)
         elif n >= POINTS_FOR_A_SHAPE:
             law = _exact_law(stretch, _rounded(steps[start:], peaks[start:], late, bounds), n - start == n)
             if law is not None:
                 return law
-    flat = int(np.argmin(np.append(peaks / peaks[0] - 1 <= FLAT, False)))
+    flat = int(np.argmin(np.append(peaks <= (1 + FLAT) * peaks[0], False)))
     level = peaks[:flat].max() * (1 + FLAT)
     if flat >= 2 and (peaks[flat:] > level).all() and (flat < n or (bounds > level).any()):
         start = flat if n - flat > 1 else flat - 1
@@ -138,11 +142,21 @@ def fit_time(
         sigma,
         np.arange(len(curve.steps) + len(late)) >= len(curve.steps),
     )
+    bare = _with_change(bare, curve)
     freedom = len(steps) - 3
     best = fit_power(values, lambda best: best).deviance
     if freedom > 0 and best / freedom > fdtri(freedom, curve.freedom, MISFIT):
         return _widened(_by_residuals(bare, values), curve.common)
     return _widened(_judge(bare, values, curve.freedom), curve.common)
+
+
+def _with_change(bare: Scaling, curve: Curve) -> Scaling:
+    """With the interval of the change, in which the factor of a block cancels."""
+    error = curve.spread * np.sqrt(1 / curve.blocks[0] + 1 / curve.blocks[-1])
+    half = float(stdtrit(curve.freedom, (1 + LEVEL) / 2) * error)
+    ratio = float(curve.seconds[-1] / curve.seconds[0])
+    low, high = ratio * np.exp(-half) - 1, ratio * np.exp(half) - 1
+    return replace(bare, change=ratio - 1, change_low=float(low), change_high=float(high))
 
 
 def _by_residuals(bare: Scaling, values: Values) -> Scaling:
@@ -199,7 +213,7 @@ def _over(bare: Scaling, steps: np.ndarray, values: np.ndarray, start: int) -> S
     if not len(steps):
         return bare
     before = values[:start]
-    is_flat = len(before) >= 2 and before.max() / before.min() - 1 <= FLAT
+    is_flat = len(before) >= 2 and _is_flat(before)
     tail, levels = steps[start:], values[start:]
     several = len(tail) > 1
     return replace(
@@ -209,8 +223,12 @@ def _over(bare: Scaling, steps: np.ndarray, values: np.ndarray, start: int) -> S
         last_step=int(tail[-1]),
         flat_until=int(steps[start - 1]) if is_flat else None,
         per_step=float(np.polyfit(tail, levels, 1)[0]) if several else np.nan,
-        change=float(levels[-1] / levels[0] - 1),
+        change=float(levels[-1] / levels[0] - 1) if levels[0] else 0.0 if not levels.any() else np.nan,
     )
+
+
+def _is_flat(values: np.ndarray) -> bool:
+    return bool(values.max() <= (1 + FLAT) * values.min())
 
 
 def _with_law(bare: Scaling, fit: PowerFit, law: PowerFit, shape: str) -> Scaling:

@@ -201,4 +201,5 @@ def _with_flags(points: pd.DataFrame, summaries: dict[str, pd.DataFrame]) -> pd.
 def _apart(points: pd.DataFrame) -> tuple[str, ...]:
     """In what the measures of some points were not alike, and what was lost, in words."""
     notes = [note for note in dict.fromkeys(points.note) if note]
-    return (f"Of some points: {'; '.join(notes)}.",) if notes else ()
+    which = "all" if points.note.nunique() == 1 else "some"
+    return (f"At {which} points: {'; '.join(notes)}.",) if notes else ()

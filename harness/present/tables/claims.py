@@ -16,7 +16,13 @@ from harness.present.tables.grid import bare_table
 from harness.present.words import NBSP
 
 PAPER = '"Meta-Learning with Implicit Gradients", arXiv 1909.04630'
-STYLES: dict[str, str] = {REPRODUCED: "green", NOT_REPRODUCED: "red", NOT_MEASURED: "dim"}
+TOO_WEAK = f"{NOT_MEASURED}: too weak"  # rows are there, and cannot decide
+STYLES: dict[str, str] = {
+    REPRODUCED: "green",
+    NOT_REPRODUCED: "red",
+    NOT_MEASURED: "dim",
+    TOO_WEAK: "dim",
+}
 CONTRADICTED = "contradicting"
 OPTION = re.compile(r"(?<= )(--?[a-z-]+) (?!-)")
 RULES = (
@@ -48,7 +54,8 @@ def verdict_in_words(lines: Sequence[Claim]) -> str:
     """Of all lines of one claim: theirs, or how many say what."""
     counts = Counter(claim.verdict for claim in lines)
     if len(counts) == 1:
-        return lines[0].verdict
+        weak = lines[0].verdict == NOT_MEASURED and any(claim.run for claim in lines)
+        return TOO_WEAK if weak else lines[0].verdict
     told = ", ".join(f"{verdict} in {count}" for verdict, count in counts.items())
     return f"{CONTRADICTED}: {told}"
 

@@ -86,6 +86,8 @@ def _table(chosen: Sequence[Difference]) -> Table:
 
 def _p(difference: Difference) -> str:
     p = difference.p_holm
+    if difference.interval in ("tasks", "unpaired"):
+        return "-"
     return "" if pd.isna(p) else "<0.001" if p < 0.001 else f"{p:.3f}" if p < 0.1 else f"{p:.2f}"
 
 
@@ -130,7 +132,8 @@ def _notes(found: Sequence[Difference], against: Sequence[Difference], reference
     if found[0].metric == "loss":
         notes.append("Of losses the lower is better: a negative difference is in the method's favour.")
     called = [d for d in found if d.better]
-    if family := max(d.family for d in found):
+    family = max(d.family for d in found)
+    if any(d.interval == "seeds" for d in found):
         notes.append(f"p by Holm over all {family} comparisons of two methods on this workload.")
     if called:
         notes.append(f"better, worse and {CALLED}: p < 0.05, as {len(called)} of those {family} have it.")

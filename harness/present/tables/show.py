@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.analyze.accuracy.differences import accuracy_differences
+from harness.analyze.finding import flagged
 from harness.analyze.loaded import LoadedRun, load_run
 from harness.analyze.pareto import pareto_points
 from harness.analyze.readings import memory_readings
@@ -17,6 +18,7 @@ from harness.analyze.scaling.crossings import Crossing, telling
 from harness.analyze.scaling.growth import MIB, Scaling
 from harness.analyze.scaling.laws import scaling_fits
 from harness.analyze.scaling.pairs import paired_ratios
+from harness.analyze.summary import POINT
 from harness.present.palette import NEWTON_METHODS, label_order, method_order
 from harness.present.tables.caveats import failure_table, flag_table
 from harness.present.tables.cost import cost_sections
@@ -46,26 +48,28 @@ def show_run(run: LoadedRun | Path | str) -> list[RenderableType]:
     readings = memory_readings(frame)
     crossed = telling(run.crossings(), label_order)
     fits = scaling_fits(memory)
+    held = _points_of(frame, "memory")
     for workload, part in memory.groupby("workload"):
         table = grid(part, "peak_bytes", _mebibytes)
         notes = [
-            *_scaling(fits, workload),
-            *_crossings(crossed, workload, "memory"),
+            *_scaling(fits, workload, held),
+            *_crossings(crossed, workload, "memory", held),
             *_about_points(part, "peak_bytes"),
         ]
         shown.append(section(f"Peak memory of a meta-step, MiB: {workload}", table, notes))
         shown += readings_sections(readings[readings.workload == workload])
     ratios = paired_ratios(frame, method_order)
-    cost = cost_sections(run.costs())
+    timed = _points_of(frame, "time")
+    cost = cost_sections(run.costs(), timed)
     fits = scaling_fits(time, frame)
     for workload, part in time.groupby("workload"):
-        notes = [*_about_time(part), *_scaling(fits, workload), *_about_points(part, "median")]
+        notes = [*_about_time(part), *_scaling(fits, workload, timed), *_about_points(part, "median")]
         table = grid(part, "median", _milliseconds)
         shown.append(section(f"Time of a meta-step, ms: {workload}", table, notes))
         paired = ratios[ratios.workload == workload]
         if paired.ratio.notna().any():
             title = f"Time relative to {paired.reference.iloc[0]}, paired per round"
-            notes = [*_about_ratios(paired), *_crossings(crossed, workload, "time")]
+            notes = [*_about_ratios(paired), *_crossings(crossed, workload, "time", timed)]
             shown.append(section(title, grid(paired, "ratio", _ratio), notes))
         shown += cost.get(str(workload), [])
     shown += efficient_sections(pareto_points(run))
@@ -185,13 +189,25 @@ def _about_time(part: pd.DataFrame) -> list[str]:
     return [f"Median of {counted}, ± half of its bootstrap 95% interval: within this run, not between runs."]
 
 
-def _scaling(fits: list[Scaling], workload: Any) -> list[str]:
+def _points_of(frame: pd.DataFrame, measure: str) -> pd.DataFrame:
+    """A row a point and metric: who asks only whether there is one need not read them all."""
+    return frame[frame.measure == measure].drop_duplicates(["measure", *POINT, "metric"])
+
+
+def _scaling(fits: list[Scaling], workload: Any, points: pd.DataFrame) -> list[str]:
     known = [f for f in fits if f.workload == workload and (f.slope is None or f.slope.is_known)]
-    return [f.sentence for f in sorted(known, key=lambda f: label_order(f.method, f.method_label))]
+    known.sort(key=lambda f: label_order(f.method, f.method_label))
+    return [_with_doubt(each, points) for each in known]
 
 
-def _crossings(crossed: list[Crossing], workload: object, measure: str) -> list[str]:
-    return [each.sentence for each in crossed if (each.workload, each.measure) == (workload, measure)]
+def _crossings(crossed: list[Crossing], workload: object, measure: str, points: pd.DataFrame) -> list[str]:
+    own = [each for each in crossed if (each.workload, each.measure) == (workload, measure)]
+    return [_with_doubt(each, points) for each in own]
+
+
+def _with_doubt(found: Scaling | Crossing, points: pd.DataFrame) -> str:
+    doubt = flagged(points, found.evidence)
+    return f"{found.sentence} ({doubt})" if doubt else found.sentence
 
 
 def _ratio(point: Any) -> str:
