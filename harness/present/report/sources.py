@@ -79,5 +79,6 @@ def words_of(evidence: Evidence) -> str:
     if evidence.methods:
         text += f", of {listed(evidence.methods)}"
     if evidence.inner_steps:
-        text += f", at {listed([f'{steps:,}' for steps in evidence.inner_steps])} inner steps"
+        steps = [f"{step:,}" for step in evidence.inner_steps]
+        text += f", at {listed(steps)} inner step{'' if steps == ['1'] else 's'}"
     return f"{text}: {evidence.workload}"
