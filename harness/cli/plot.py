@@ -2,9 +2,13 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from harness.analyze.loaded import LoadedRun
+    from harness.present.plots.wanted import Wanted
 
 
 def plot(
@@ -61,18 +65,24 @@ def plot(
     from harness.present.plots.scales import BY_DATA, LOGS
     from harness.present.plots.sheet import FORMATS
     from harness.present.plots.style import STYLES
-    from harness.present.plots.wanted import Wanted, methods_named, pictures_named, workloads_named
+    from harness.present.plots.wanted import (
+        Wanted,
+        methods_named,
+        pictures_named,
+        scores_named,
+        workloads_named,
+    )
     from harness.store import RunFolder
 
     look = STYLES[_one_of("--style", style, list(STYLES))]
     logs = LOGS[_one_of("--log", log, list(LOGS))] if log is not None else BY_DATA
     words = [word.strip() for text in formats or () for word in text.split(",")]
     kinds = [_one_of("--format", word, FORMATS) for word in dict.fromkeys(words)]
-    pictures = pictures_named(metric or ())
     folders = list(dict.fromkeys(find_run(run) for run in runs))
     loaded = [load_run(folder) for folder in folders]
     wanted = Wanted(
-        pictures=pictures,
+        pictures=pictures_named(metric or (), loaded),
+        scores=scores_named(metric or ()),
         methods=methods_named(method or (), loaded),
         workloads=workloads_named(workload or (), loaded),
         logs=logs,
@@ -92,18 +102,23 @@ def plot(
             typer.echo(path)
             written += 1
     if not written:
-        asked = (
-            f"nothing that {', '.join(pictures)} would show"
-            if pictures
-            else "no accuracy, gradient, memory or time"
-        )
-        raise UsageError(
-            f"{', '.join(map(str, folders))}: {asked} was measured, "
-            "so there is nothing to plot; `innerloop show` says what was skipped and why."
-        )
+        raise UsageError(f"{', '.join(map(str, folders))}: {_why_nothing(wanted, loaded)}")
     for note in notes:
         typer.echo(note, err=True)
     return 0
+
+
+def _why_nothing(wanted: "Wanted", runs: "Sequence[LoadedRun]") -> str:
+    """What was asked for, and where to look for why it is not there."""
+    pictures = ", ".join(wanted.pictures)
+    asked = f"nothing that {pictures} would show" if pictures else "no accuracy, gradient, memory or time"
+    narrowed = " of these methods and workloads" if wanted.methods or wanted.workloads else ""
+    measured = sorted({str(measure) for run in runs for measure in run.rows.measure.unique()})
+    if any((run.rows.status != "ok").any() for run in runs):
+        remedy = "`innerloop show` says what was skipped or failed, and why."
+    else:
+        remedy = f"measured were: {', '.join(measured) or 'no cells yet'}."
+    return f"{asked}{narrowed} was measured, so there is nothing to plot; {remedy}"
 
 
 def _one_of(option: str, word: str, known: Sequence[str]) -> str:

@@ -23,7 +23,8 @@ def workload_in_words(text: str) -> str:
     for key, value in settings.items():
         if not isinstance(value, bool):
             phrase = SINGULAR.get(key) if value == 1 else None
-            words.append((phrase or PHRASES.get(key, f"{key} {{}}")).format(value))
+            shown = f"{value:.12g}" if isinstance(value, float) else value
+            words.append((phrase or PHRASES.get(key, f"{key} {{}}")).format(shown))
     return ", ".join([name, *words])
 
 

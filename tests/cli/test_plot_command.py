@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from rows import METHODS, memory_cell, whole_run, write_run
+from rows import METHODS, accuracy_cell, memory_cell, whole_run, write_run
 
 from harness.cli.app import call
 
@@ -41,6 +41,15 @@ def test_methods_and_workloads_are_left_out_as_asked(run: Path, tmp_path: Path) 
     [
         (["--metric", "acuracy"], "--metric acuracy has no picture; did you mean 'accuracy'?"),
         (["--metric", "step_second"], "--metric step_second has no picture; did you mean 'step_seconds'?"),
+        (["--metric", "loss"], "--metric loss was not measured; it belongs to the picture accuracy."),
+        (
+            ["--metric", "predicted_peak_bytes"],
+            "--metric predicted_peak_bytes has no picture of its own; it belongs to the picture memory.",
+        ),
+        (
+            ["--metric", "hessian_products"],
+            "--metric hessian_products has no picture of its own; it belongs to the picture gradient-work.",
+        ),
         (["--style", "papre"], "--style papre is unknown; did you mean 'paper'?"),
         (["--format", "svg,pfd"], "--format pfd is unknown; did you mean 'pdf'?"),
         (["--log", "z"], "--log z is unknown; known are: none, x, xy, y."),
@@ -61,7 +70,18 @@ def test_a_picture_that_was_not_measured_is_said_to_be_missing(
 ) -> None:
     run = write_run(tmp_path / "run", [memory_cell("maml", 1)])
     assert call(["plot", str(run), "--out", str(tmp_path / "out"), "--metric", "time"]) == 2
-    assert "nothing that time would show was measured" in capsys.readouterr().err
+    said = "nothing that time would show was measured, so there is nothing to plot; measured were: memory.\n"
+    assert capsys.readouterr().err.endswith(said)
+
+
+def test_loss_stands_for_the_workloads_that_have_it(tmp_path: Path) -> None:
+    loss = {"metric": "loss", "workload": "sinusoid", "unit": "1"}
+    run = write_run(tmp_path / "run", [accuracy_cell("maml", 4), accuracy_cell("maml", 8, **loss)])
+    out = tmp_path / "out"
+    assert call(["plot", str(run), "--out", str(out), "--metric", "loss", "--format", "svg"]) == 0
+    assert written(out) == {"accuracy.csv", "accuracy.svg"}
+    (line,) = (out / "accuracy.csv").read_text().splitlines()[1:]
+    assert ",sinusoid," in line
 
 
 def test_what_is_unlike_is_said_on_the_command_line(

@@ -185,8 +185,8 @@ def said(name: str, cells: list[list[Row]], path: Path) -> str:
 
 def test_the_title_says_what_the_solver_leaves_and_who_is_closer(tmp_path: Path) -> None:
     assert said("gradient", meta_gradient_run(), tmp_path) == (
-        "At 512 inner steps 2 CG steps leave an error of 3e-2, 5 of 4e-4, 10 of 2e-8, 20 of 3e-15; "
-        "at 16 inner steps imaml-gd[cg_steps=20] (7.2e-2) is closer than maml (2.3)"
+        "At 512 inner steps the error is 3e-2 with 2 CG steps, 4e-4 with 5, 2e-8 with 10, 3e-15 with 20; "
+        "at 16 inner steps imaml-gd[cg_steps=20] (7.2e-2) is closer than maml (2.3), from 1 seed"
     )
 
 

@@ -83,6 +83,18 @@ def test_the_title_says_which_points_none_beats(run: LoadedRun) -> None:
     assert {label for each in drawn.evidence for label in each.methods} == set(POINTS)
 
 
+def test_a_flagged_point_has_a_ring_and_the_caption_says_by_what(tmp_path: Path) -> None:
+    cells = cells_of(POINTS)
+    flagged = next(cell for cell in cells if cell[0].method == "good" and cell[0].measure == "memory")
+    doubt = {"metric": "flag", "value": None, "unit": "", "detail": "the allocator had to retry"}
+    flagged.append(Row(**vars(flagged[0]) | doubt))
+    drawn = pareto(load_run(write_run(tmp_path / "run", cells)))
+    (ax,) = drawn.figure.axes
+    (ring,) = [line for line in ax.lines if line.get_label() == "flagged"]
+    assert list(ring.get_xdata()) == [40]
+    assert "ringed points are flagged: the allocator had to retry" in drawn.text
+
+
 def test_each_run_has_its_own_front(run: LoadedRun, tmp_path: Path) -> None:
     worse = {name: (accuracy - 0.1, mib + 1) for name, (accuracy, mib) in POINTS.items()}
     drawn = pareto(run, load_run(write_run(tmp_path / "worse", cells_of(worse))))

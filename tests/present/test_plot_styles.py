@@ -13,6 +13,7 @@ from rows import (
     METHODS,
     SETTINGS,
     gradient_cell,
+    memory_cell,
     meta_gradient_run,
     optimisers_run,
     row,
@@ -100,12 +101,40 @@ def test_a_paper_has_the_finding_in_its_caption_and_not_above_the_axes(
     caption = (tmp_path / "memory.txt").read_text()
     assert caption.startswith(paper.title)
     assert "20-way 1-shot" in caption
+    (time,) = draw_pictures(runs[:1], PAPER, Wanted(pictures=["time"]))
+    axes = "inner steps (imaml-hf: Newton steps) and time of a meta-step (ms)"
+    assert f"logarithmic axes: {axes}" in time.text
+    assert "logarithmic" not in "".join(p.text for p in draw_pictures(runs[:1], SCREEN))
+
+
+def test_a_caption_says_by_what_points_are_flagged(tmp_path: Path) -> None:
+    cells = [memory_cell("maml", steps) for steps in (1, 2, 4)]
+    flag = {"metric": "flag", "value": None, "unit": "", "detail": "the allocator had to retry"}
+    cells[1].append(row(cell_id=cells[1][0].cell_id, inner_steps=2, settings=SETTINGS["maml"], **flag))
+    run = load_run(write_run(tmp_path / "run", cells))
+    (drawn,) = draw_pictures([run], PAPER, Wanted(pictures=["memory"]))
+    assert "ringed points are flagged: the allocator had to retry" in drawn.text
+    keys = [text.get_text() for legend in drawn.figure.legends for text in legend.get_texts()]
+    assert "flagged by an instrument" in keys
+
+
+def test_no_key_stands_alone_in_a_second_line(runs: list[LoadedRun]) -> None:
+    (drawn,) = draw_pictures(runs[:1], PAPER_WIDE, Wanted(pictures=["overview"]))
+    (legend,) = drawn.figure.legends
+    figure = drawn.figure
+    figure.draw_without_rendering()
+    lines: dict[int, int] = {}
+    for text in legend.get_texts():
+        height = round(text.get_window_extent().y0 / 10)
+        lines[height] = lines.get(height, 0) + 1
+    assert len(lines) > 1
+    assert min(lines.values()) > 1
 
 
 def test_panels_of_a_paper_are_named_by_what_tells_them_apart(runs: list[LoadedRun]) -> None:
     (drawn,) = draw_pictures(runs[1:2], PAPER_WIDE, Wanted(pictures=["gradient"]))
     said = [text.get_text() for text in visible_texts(drawn.figure)]
-    assert {"(a) condition number 10.0", "(b) condition number 100.0"} <= set(said)
+    assert {"(a) condition number 10", "(b) condition number 100"} <= set(said)
     assert drawn.text.startswith("(a) ")
     assert " (b) " in drawn.text
 
@@ -249,11 +278,11 @@ def test_no_method_is_the_fastest_within_its_interval(tmp_path: Path) -> None:
     )
     said = title(**close, reptile=[3.0, 3.0, 3.0])
     assert said.startswith(
-        "maml and fomaml are the fastest at 4 inner steps (1.1 s to 1.15 s), too close to call"
+        "maml and fomaml are the fastest of 3 methods at 4 inner steps (1.1 s to 1.15 s), too close to call"
     )
     assert said.endswith("reptile takes 2.7 (2.5 to 3) times as long as maml")
     assert title(maml=[1.0, 1.0, 1.0], reptile=[2.0, 2.0, 2.0]) == (
-        "maml is the fastest at 4 inner steps (1 s); reptile takes 2 times as long as maml"
+        "maml is the fastest of 2 methods at 4 inner steps (1 s); reptile takes 2 times as long as maml"
     )
 
 

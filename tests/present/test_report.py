@@ -13,7 +13,6 @@ import pytest
 from matplotlib.figure import Figure
 from rows import (
     GLYPHS,
-    METHODS,
     accuracy_cell,
     gradient_cell,
     memory_cell,
@@ -31,10 +30,11 @@ from harness.present.palette import SPARE, looks
 from harness.present.plots.trace import PHASES
 from harness.present.report import write_report
 from harness.present.report.blocks import LINES_SHOWN, Cell, Table
-from harness.present.report.cells import in_digits
+from harness.present.report.cells import in_digits, numeric_columns
 from harness.present.report.drawings import PAGE
 from harness.present.report.ink import GRAPHICAL, LETTERS, PAPER, contrast, ink_of, lightness_of
 from harness.present.report.inline_svg import inline_svg
+from harness.present.report.page import MOST_FINDINGS
 from harness.present.report.sources import IDS_SHOWN
 
 VOID = {"meta", "link", "br", "hr", "img", "input"}
@@ -163,9 +163,9 @@ def test_every_picture_says_how_to_make_its_rows_and_itself(run: Path, page: Pag
     assert page.in_code.count("innerloop run quick --seed 0,1,2") >= len(page.of("figure"))
     pictures = [code for code in page.in_code if code.startswith("innerloop plot ")]
     assert len(pictures) == len(page.of("figure"))
-    assert f"innerloop plot {run} --metric memory" in pictures
+    assert f"innerloop plot {run} --metric memory --out figures" in pictures
     one_of_two = f"--metric gradient --workload {shlex.quote(regression(10.0))}"
-    assert f"innerloop plot {run} {one_of_two}" in pictures
+    assert f"innerloop plot {run} {one_of_two} --out figures" in pictures
 
 
 def test_every_sentence_and_picture_names_cells_that_rows_have(run: Path, page: Page) -> None:
@@ -196,13 +196,16 @@ def test_names_and_details_of_rows_are_text_and_never_markup(tmp_path: Path) -> 
 
 
 def test_several_runs_stand_side_by_side(tmp_path: Path, run: Path) -> None:
-    cells = [memory_cell(method, steps) for method in METHODS for steps in (1, 2, 4)]
+    cells = [memory_cell(method, steps) for method in ("maml", "imaml-gd") for steps in (1, 2, 4)]
     second = write_run(tmp_path / "second", cells, command="innerloop run other", content={})
     page = page_of(run, second)
     assert "2 runs side by side: A (first) and B (second), " in page.text
     assert "innerloop run other" in page.in_code
-    assert f"innerloop plot {run} {second} --metric memory" in page.in_code
+    assert f"innerloop plot {run} {second} --metric memory --out figures" in page.in_code
     assert "maml in B (second): 78.3 at 1 to 157 at 4" in page.text
+    said = set(re.findall(r"B \(second\): memory, peak_bytes, of ([^:]*):", page.text))
+    assert "imaml-gd and maml, at 1, 2 and 4 inner steps" in said
+    assert not [words for words in said if "fomaml" in words or "8" in words]
 
 
 def test_a_crossing_that_several_runs_show_is_told_once_at_the_head(tmp_path: Path) -> None:
@@ -288,8 +291,37 @@ def test_what_casts_doubt_stands_beside_the_findings(tmp_path: Path) -> None:
     note = page.text.partition("Before you believe the numbers")[2].partition("Curves against")[0]
     assert "2 of 5 cells have not finished" in note
     assert "1 oom" in note
-    assert "warn of 1 point;" in note
+    assert "warn of 1 point, see Flags" in note
     assert "single seed" in note
+
+
+def test_with_one_seed_it_is_said_first_that_no_winner_can_be_called(tmp_path: Path) -> None:
+    cells = [accuracy_cell(method, 4) for method in ("maml", "fomaml")] + [memory_cell("maml", 4)]
+    head = page_of(write_run(tmp_path / "run", cells)).text.split("What was found")[-1]
+    assert head.strip().startswith("Accuracy: no winner among ")
+    assert "No winner can be called from 1 seed: at 4 inner steps maml reaches" in head.replace("\xa0", " ")
+
+
+def test_findings_on_flagged_rows_are_marked(tmp_path: Path) -> None:
+    cells = [memory_cell("maml", steps) for steps in (1, 2, 4)]
+    place = {"cell_id": cells[0][0].cell_id, "settings": cells[0][0].settings, "inner_steps": 1}
+    cells[0].append(row(metric="flag", value=None, unit="", detail="a busy machine", **place))
+    page = page_of(write_run(tmp_path / "run", cells))
+    assert "an inner step. ‡ flagged: 1 of 3 points" in page.text.replace("\xa0", " ")
+
+
+def test_findings_beyond_the_first_are_folded_and_none_is_lost(tmp_path: Path) -> None:
+    cells = [memory_cell("maml", steps, workload=f"task[n={i}]", cell_id=f"{i}-{steps}")
+             for i in range(MOST_FINDINGS + 3) for steps in (1, 2, 4)]  # fmt: skip
+    page = page_of(write_run(tmp_path / "run", cells))
+    head = page.text.partition("Curves against inner steps Accuracy")[0]
+    assert "3 more findings" in head
+    assert head.count("Peak memory grows by") == MOST_FINDINGS + 3
+
+
+def test_a_column_of_numbers_stays_one_where_a_point_failed() -> None:
+    lines = [(Cell("maml"), Cell("1.5", 1.5), Cell("oom")), (Cell("anil"), Cell("oom"), Cell("ok"))]
+    assert numeric_columns(lines) == {1}
 
 
 def test_a_table_of_many_lines_says_how_many_it_leaves_out() -> None:
@@ -419,5 +451,5 @@ def test_what_is_no_run_is_said_in_one_sentence(tmp_path: Path, capsys: pytest.C
 
 
 def test_the_workload_is_in_the_words_of_the_evidence(page: Page) -> None:
-    assert "memory, peak_bytes and predicted_peak_bytes, of fomaml, imaml-gd" in page.text
+    assert "memory, peak_bytes, of fomaml, imaml-gd" in page.text
     assert f"at 1, 2, 4, 8 and 16 inner steps: {GLYPHS}" in page.text

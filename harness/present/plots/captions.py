@@ -1,36 +1,49 @@
 """What a panel shows, in words, and the rows that say so."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pandas as pd
+from matplotlib.axes import Axes
 
 from harness.analyze.finding import Evidence
-from harness.present.plots.curves import Curves
+from harness.present.plots.curves import Curves, own_flags, shared_flags, split_flags
 from harness.present.plots.pictures import PICTURES
+from harness.present.plots.style import Style
 from harness.present.plots.titles import finding
 from harness.present.tables.caveats import merged
-from harness.present.words import workload_in_words
+from harness.present.words import listed, workload_in_words
 
 
 @dataclass(frozen=True, kw_only=True)
 class Caption:
     """`sentence` is the finding, `context` the workload, what the bars mean, and what the instruments warn of
-    at all points; `evidence` holds for each run that is drawn."""
+    at all points, `doubts` what they warn of at some; `evidence` holds for each run that is drawn."""
 
     workload: str
     sentence: str
     context: str
     evidence: tuple[Evidence, ...]
+    doubts: str = ""
 
     @property
     def text(self) -> str:
-        """Both, as the caption of a figure."""
-        return f"{self.sentence} ({self.context})."
+        """All, as the caption of a figure."""
+        return f"{self.sentence} ({'; '.join(filter(None, (self.context, self.doubts)))})."
+
+    def naming_scales(self, ax: Axes, style: Style) -> "Caption":
+        """With what axes of a page do not say themselves."""
+        scales = {ax.get_xlabel(): ax.get_xscale(), ax.get_ylabel(): ax.get_yscale()}
+        logs = [name.replace("\n", " ") for name, scale in scales.items() if scale == "log"]
+        if style.titles or not logs:
+            return self
+        axes = "axis" if len(logs) == 1 else "axes"
+        return replace(self, context=f"{self.context}; logarithmic {axes}: {listed(logs)}")
 
 
 def caption_of(name: str, summary: pd.DataFrame, curves: Curves) -> Caption:
     """Of the panel of one workload: `summary` holds the picture's points of all of them."""
     part = summary[summary.workload == curves.workload]
+    valued = curves.points[curves.points.value.notna()]
     evidence = Evidence(
         measure=PICTURES[name].measure,
         workload=curves.workload,
@@ -41,9 +54,29 @@ def caption_of(name: str, summary: pd.DataFrame, curves: Curves) -> Caption:
     return Caption(
         workload=curves.workload,
         sentence=finding(name, part),
-        context=_context(name, part, curves.shared_flags()),
+        context="; ".join((_context(name, part), *flagged_throughout(valued))),
         evidence=(evidence,),
+        doubts=flagged_somewhere(valued),
     )
+
+
+def flagged_throughout(points: pd.DataFrame) -> list[str]:
+    """What the instruments warn of at all points of a run, in words."""
+    by_text: dict[str, list[str]] = {}
+    for run, flags in shared_flags(points).items():
+        for flag in merged(flags):  # a block has its own numbers
+            by_text.setdefault(flag, []).append(run)
+    count = points.run.nunique()
+    return [
+        f"{'' if len(runs) == count else f'{listed(runs)} '}flagged throughout: {flag}"
+        for flag, runs in by_text.items()
+    ]
+
+
+def flagged_somewhere(points: pd.DataFrame) -> str:
+    """By what the points are flagged that are ringed; empty where none is."""
+    own = [flag for flags in own_flags(points) for flag in split_flags(flags)]
+    return f"ringed points are flagged: {'; '.join(merged(own))}" if own else ""
 
 
 def heading_names(workloads: list[str]) -> list[str]:
@@ -55,7 +88,7 @@ def heading_names(workloads: list[str]) -> list[str]:
     return [f"({chr(ord('a') + i % 26)}) {name}".rstrip() for i, name in enumerate(names)]
 
 
-def _context(name: str, part: pd.DataFrame, shared_flags: list[str]) -> str:
+def _context(name: str, part: pd.DataFrame) -> str:
     words = [workload_in_words(str(part.workload.iloc[0]))]
     picture = PICTURES[name]
     if picture.measure == "gradient":
@@ -71,5 +104,4 @@ def _context(name: str, part: pd.DataFrame, shared_flags: list[str]) -> str:
             words.append("bars: 95% over test tasks only" + (" below 3 seeds" if len(seeds) else ""))
     if name == "time" and part.rounds.max():
         words.append(f"median of {part.rounds.max()} rounds, bars: bootstrap 95%")
-    words += [f"flagged throughout: {flag}" for flag in merged(shared_flags)]  # a block has its own numbers
     return "; ".join(words)

@@ -1,6 +1,6 @@
 """What a panel draws: the points of one measure of one workload, in the unit of its axis."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
@@ -13,6 +13,7 @@ from harness.present.plots.pictures import PICTURES
 BUDGET_IN_REACH = 3.0  # times the largest value: a budget farther up would press the curves flat
 VIRTUAL = "virtual budget"  # how the tracker says that it, and not the machine, ended a step
 PREDICTIONS_TO = 2.0  # budgets: as far as predictions may stretch the axis
+JOIN = "; "  # between the warnings of a point, as summaries join them
 NOTHING = 1e-17  # where an error of 0 is drawn, a tenth of float64's spacing at 1: a log axis has no 0
 
 
@@ -21,12 +22,14 @@ class Curves:
     """`points` has run, method, method_label, inner_steps, x (the place along the axis), value, low, high,
     untrained, neighbour, budget, predicted (of what did not fit its budget), status, failed, failure, flag,
     `over_budget`: whether it was the virtual budget that memory ran out of, rather than the machine, and
-    `is_nothing`: whether it is an error of 0."""
+    `is_nothing`: whether it is an error of 0. `overlaid` are all runs of the picture, also where this panel
+    has one of them only: a run looks the same everywhere."""
 
     workload: str
     xlabel: str
     ylabel: str
     points: pd.DataFrame
+    overlaid: tuple[str, ...]
     by_steps: bool = True  # inner steps along the axis, each of which is named there
     is_error: bool = False  # on a logarithmic axis, whatever the values
     in_powers: bool = False  # an axis of many decades is named in powers of ten
@@ -61,18 +64,29 @@ class Curves:
         shown = known[near | known.budget.isin(hit)]
         return {float(level): list(dict.fromkeys(part.run)) for level, part in shown.groupby("budget")}
 
-    def shared_flags(self) -> list[str]:
-        """Warnings that every point with a value carries: said once rather than drawn at each."""
-        flags = self.points.flag[self.points.value.notna()]
-        if flags.empty:
-            return []
-        return [text for text in _split(flags.iloc[0]) if all(text in _split(flag) for flag in flags)]
+    @property
+    def own_flags(self) -> pd.Series:
+        """Of each point with a value, what it is warned of that not all of its run are."""
+        return own_flags(self.points[self.points.value.notna()]).reindex(self.points.index, fill_value="")
 
-    def is_flagged(self) -> pd.Series:
-        """Whether a point has a value and a warning of its own."""
-        shared = set(self.shared_flags())
-        own = self.points.flag.map(lambda flag: bool(set(_split(flag)) - shared))
-        return own.astype(bool) & self.points.value.notna()
+
+def shared_flags(points: pd.DataFrame) -> dict[str, list[str]]:
+    """Of each run the warnings that all of its points carry: said once rather than drawn at each."""
+    shared = {}
+    for run, flags in points.groupby("run", sort=False).flag:
+        first, *others = map(split_flags, flags)
+        shared[str(run)] = [text for text in first if all(text in other for other in others)]
+    return shared
+
+
+def own_flags(points: pd.DataFrame) -> pd.Series:
+    """Of each point the warnings that it does not share with all others of its run; empty without any."""
+    shared = shared_flags(points)
+    texts = [
+        JOIN.join(text for text in split_flags(flag) if text not in shared[run])
+        for run, flag in zip(points.run, points.flag, strict=True)
+    ]
+    return pd.Series(texts, points.index, dtype=object)
 
 
 def points_shown(name: str, summary: pd.DataFrame) -> pd.DataFrame:
@@ -99,9 +113,11 @@ def points_shown(name: str, summary: pd.DataFrame) -> pd.DataFrame:
     return shown if known.any() or nothing_else else summary.iloc[:0]
 
 
-def curves_of(name: str, summary: pd.DataFrame) -> list[Curves]:
-    """A panel a workload, values in the unit of the axis."""
+def curves_of(name: str, summary: pd.DataFrame, overlaid: Sequence[str] = ()) -> list[Curves]:
+    """A panel a workload, values in the unit of the axis. `overlaid`: all runs, where the summary may lack
+    some."""
     picture = PICTURES[name]
+    runs = tuple(overlaid or dict.fromkeys(summary.run))
     found = []
     for workload, part in summary.groupby("workload"):
         loss = name == "accuracy" and bool((part.metric == "loss").any())
@@ -131,6 +147,7 @@ def curves_of(name: str, summary: pd.DataFrame) -> list[Curves]:
                 xlabel=f"{picture.xlabel} ({', '.join(newton)}: Newton steps)" if newton else picture.xlabel,
                 ylabel="loss on fresh tasks" if loss else picture.ylabel,
                 points=points,
+                overlaid=runs,
                 by_steps=picture.across == "inner_steps",
                 is_error=picture.is_error,
                 in_powers=picture.measure == "gradient",
@@ -148,6 +165,6 @@ def chance(workload: str) -> float | None:
     return 100 / ways if isinstance(ways, int) and ways > 0 else None
 
 
-def _split(flag: str) -> list[str]:
+def split_flags(flag: str) -> list[str]:
     """The warnings that a summary joined."""
-    return [text for text in flag.split("; ") if text]
+    return [text for text in flag.split(JOIN) if text]

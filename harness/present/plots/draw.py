@@ -17,9 +17,9 @@ from harness.analyze.loaded import LoadedRun
 from harness.analyze.trade_offs import trade_offs
 from harness.files import replace_file
 from harness.present.plots.captions import Caption
-from harness.present.plots.curves import curves_of, points_shown
+from harness.present.plots.curves import JOIN, curves_of, points_shown
 from harness.present.plots.figures import looks_of, measure_figure, overview_figure
-from harness.present.plots.pareto import measures_of, pareto_figure
+from harness.present.plots.pareto import measure_of, measures_of, pareto_figure
 from harness.present.plots.pictures import OVERVIEW, PARETO, PICTURES, TRACE
 from harness.present.plots.scales import without_logarithm
 from harness.present.plots.sheet import save
@@ -123,21 +123,28 @@ def draw_pictures(
             *unlike_in([PICTURES[name].measure]),
         )
         with style.applied():
-            figure, captions = measure_figure(name, points, looks, style=style, logs=wanted.logs, notes=notes)
+            figure, captions = measure_figure(
+                name, points, looks, style=style, logs=wanted.logs, notes=notes, overlaid=names
+            )
         yield Drawn(name=name, figure=figure, captions=captions, points=points, notes=notes)
     if shown and wanted.has(OVERVIEW):
         first = {PICTURES[name].measure: name for name in reversed(shown)}
         overview = {name: points for name, points in shown.items() if name in first.values()}
         notes = unlike_in(first)
         with style.applied():
-            figure, captions = overview_figure(overview, looks, style=style, logs=wanted.logs, notes=notes)
+            figure, captions = overview_figure(
+                overview, looks, style=style, logs=wanted.logs, notes=notes, overlaid=names
+            )
         yield Drawn(name=OVERVIEW, figure=figure, captions=captions, points=pd.DataFrame(), notes=notes)
     if wanted.has(PARETO):
         points = wanted.of(trade_offs(runs, names))
         if len(points):
+            points = _with_flags(points, summaries)
             notes = (*_apart(points), *unlike_in(measures_of(points)))
             with style.applied():
-                figure, captions = pareto_figure(points, looks, style=style, logs=wanted.logs, notes=notes)
+                figure, captions = pareto_figure(
+                    points, looks, style=style, logs=wanted.logs, notes=notes, overlaid=names
+                )
             yield Drawn(name=PARETO, figure=figure, captions=captions, points=points, notes=notes)
     if wanted.has(TRACE):
         traces = wanted.of(summarise_traces(runs, names))
@@ -173,6 +180,22 @@ def _skipped(summary: pd.DataFrame) -> tuple[str, ...]:
     run = set(summary.method_label[summary.status != "skipped"])
     skipped = [label for label in dict.fromkeys(summary.method_label) if label not in run]
     return (f"Skipped, so not drawn: {', '.join(skipped)}.",) if skipped else ()
+
+
+def _with_flags(points: pd.DataFrame, summaries: dict[str, pd.DataFrame]) -> pd.DataFrame:
+    """With a column `flag`: what the instruments warn of at the two measures of each point."""
+    key = ["run", "workload", "method_label", "inner_steps"]
+    flags = {
+        (measure, *place): flag
+        for measure, summary in summaries.items()
+        for *place, flag in summary[[*key, "flag"]].itertuples(index=False, name=None)
+        if flag
+    }
+    found = []
+    for quality, cost, *place in points[["quality", "cost", *key]].itertuples(index=False, name=None):
+        both = (flags.get((measure, *place), "") for measure in (measure_of(quality), measure_of(cost)))
+        found.append(JOIN.join(filter(None, both)))
+    return points.assign(flag=found)
 
 
 def _apart(points: pd.DataFrame) -> tuple[str, ...]:

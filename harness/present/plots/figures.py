@@ -1,5 +1,7 @@
 """The pictures of a measure against inner steps: a panel a workload, or a row of panels for all measures."""
 
+from collections.abc import Sequence
+
 import pandas as pd
 from matplotlib.figure import Figure
 
@@ -30,9 +32,12 @@ def measure_figure(
     style: Style = SCREEN,
     logs: Logs = BY_DATA,
     notes: tuple[str, ...] = (),
+    overlaid: Sequence[str] = (),
 ) -> tuple[Figure, tuple[Caption, ...]]:
-    """The panels of one picture, names at the line ends where they are short enough, with a caption each."""
-    drawn = curves_of(name, summary)
+    """The panels of one picture, names at the line ends where they are short enough, with a caption each.
+
+    `overlaid` are all runs, of which the picture may lack some."""
+    drawn = curves_of(name, summary, overlaid)
     every_look = every_look or looks_of({name: summary})
     own = {label: look for label, look in every_look.items() if label in set(summary.method_label)}
     columns = style.columns(len(drawn))
@@ -54,7 +59,7 @@ def measure_figure(
     for ax, curves, heading in zip(axes, drawn, headings, strict=True):
         heading.write(ax)
         draw_panel(ax, curves, own, style, end_labels=at_ends, logs=logs)
-    return figure, captions
+    return figure, tuple(caption.naming_scales(ax, style) for caption, ax in zip(captions, axes, strict=True))
 
 
 def overview_figure(
@@ -64,13 +69,17 @@ def overview_figure(
     style: Style = SCREEN,
     logs: Logs = BY_DATA,
     notes: tuple[str, ...] = (),
+    overlaid: Sequence[str] = (),
 ) -> tuple[Figure, tuple[Caption, ...]]:
     """A picture of each measure in a row, a row a workload, one legend for all; of a single measure, the
     workloads in a row."""
     every = pd.concat([s[["workload", "method", "method_label"]] for s in summaries.values()])
     every_look = every_look or looks_of(summaries)
+    overlaid = overlaid or list(dict.fromkeys(run for s in summaries.values() for run in s.run))
     drawn = {
-        (curves.workload, name): curves for name, s in summaries.items() for curves in curves_of(name, s)
+        (curves.workload, name): curves
+        for name, s in summaries.items()
+        for curves in curves_of(name, s, overlaid)
     }
     workloads = list(dict.fromkeys(every.workload))
     abreast = len(summaries) if len(summaries) > 1 else len(workloads)
@@ -101,6 +110,7 @@ def overview_figure(
             continue
         headings[place].write(ax)
         draw_panel(ax, drawn[place], every_look, style, end_labels=False, logs=logs)
+        captions[place] = captions[place].naming_scales(ax, style)
     return figure, tuple(captions.values())
 
 

@@ -49,7 +49,7 @@ def _exact(points: pd.DataFrame) -> str:
 
 
 def _what_variants_leave(points: pd.DataFrame, error: str) -> str:
-    """`At 256 inner steps 2 CG steps leave an error of 3.1e-2, 5 of 1.2e-4`; empty without such variants."""
+    """`At 256 inner steps the error is 3e-2 with 2 CG steps, 1e-4 with 5`; empty without such variants."""
     last = points[points.inner_steps == points.inner_steps.max()]
     families: dict[tuple[str, str], list[tuple[float, float]]] = {}
     for method, label, value in last[["method", "method_label", error]].itertuples(index=False, name=None):
@@ -64,10 +64,10 @@ def _what_variants_leave(points: pd.DataFrame, error: str) -> str:
     if len(variants) < 2:
         return ""
     (number, value), *others = sorted(variants)
-    thing = COUNTED[setting] + ("s leave" if number != 1 else " leaves")
-    first = f"{number}{NBSP}{thing} an error of {error_in_words(value, 1)}"
-    rest = [f"{n}{NBSP}of {error_in_words(v, 1)}" for n, v in others]
-    return f"At {int(last.inner_steps.iloc[0]):,} inner steps {', '.join([first, *rest])}"
+    thing = COUNTED[setting] + ("s" if number != 1 else "")
+    first = f"{error_in_words(value, 1)} with {number}{NBSP}{thing}"
+    rest = [f"{error_in_words(v, 1)} with{NBSP}{n}" for n, v in others]
+    return f"At {int(last.inner_steps.iloc[0]):,} inner steps the error is {', '.join([first, *rest])}"
 
 
 def _closest(points: pd.DataFrame, error: str) -> str:
@@ -92,6 +92,8 @@ def _closest(points: pd.DataFrame, error: str) -> str:
     if other[error] <= CLOSE * best[error]:
         return f"{where} {both[0]} is as close as {both[1]}"
     closer = f"{where} {both[0]} is closer than {both[1]}"
+    if at.seeds.max() == 1:
+        return f"{closer}, from 1{NBSP}seed"
     parted = best[f"{error}_high"] < other[f"{error}_low"]
     return closer if parted else f"{closer} in the mean over seeds, whose ranges overlap"
 

@@ -1,6 +1,6 @@
 """The keys of a picture: what colours, line styles, rings and crosses mean, where they occur."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 import pandas as pd
@@ -13,11 +13,13 @@ from harness.present.plots.style import Style
 
 def mark_keys(drawn: list[Curves], style: Style) -> list[Line2D]:
     """What line styles, rings and crosses mean, where they occur."""
-    runs = list(dict.fromkeys(run for curves in drawn for run in curves.runs))
-    keys = run_keys(runs, style)
+    overlaid = drawn[0].overlaid
+    keys = run_keys({run for curves in drawn for run in curves.runs}, overlaid, style)
     if any(curves.points.untrained.notna().any() for curves in drawn):
-        dots: Any = (0, (1, 2)) if len(runs) > 1 else (0, (4, 3))
+        dots: Any = (0, (1, 2)) if len(overlaid) > 1 else (0, (4, 3))
         keys.append(key_of("same adaptation, untrained start", style, alpha=0.4, lw=1, ls=dots))
+    if any(curves.points.neighbour.notna().any() for curves in drawn):
+        keys.append(key_of("nearest neighbour in pixels", style, color=GREY, lw=0.8))
     if any(curves.points.value.isna().any() for curves in drawn):
         keys.append(key_of("failed: no value", style, marker="x", ls="", mew=2, ms=6))
     if any(curves.budgets() for curves in drawn):
@@ -29,16 +31,25 @@ def mark_keys(drawn: list[Curves], style: Style) -> list[Line2D]:
         keys.append(key_of(words, style, alpha=0.6, lw=1, ls=dotted, marker="o", ms=3.5, mfc="white"))
     if any(curves.points.is_nothing.any() for curves in drawn):
         keys.append(key_of(f"no error at all, drawn at {NOTHING:.0e}", style, marker="$0$", ms=5, ls=""))
-    if any(curves.is_flagged().any() for curves in drawn):
-        keys.append(key_of("flagged: see the table", style, marker="o", ls="", ms=9, mfc="none", mew=0.9))
+    if any((curves.own_flags != "").any() for curves in drawn):
+        keys.append(flag_key(style))
     return keys
 
 
-def run_keys(runs: Sequence[str], style: Style) -> list[Line2D]:
-    """Line styles of several runs; none for one."""
-    if len(runs) < 2:
+def flag_key(style: Style) -> Line2D:
+    return key_of("flagged by an instrument", style, marker="o", ls="", ms=9, mfc="none", mew=0.9)
+
+
+def run_keys(shown: Collection[str], overlaid: Sequence[str], style: Style) -> list[Line2D]:
+    """Line styles of those that are shown of several runs; none for one."""
+    if len(overlaid) < 2:
         return []
-    return [key_of(run, style, ls=LINE_STYLES[i % len(LINE_STYLES)], lw=1.5) for i, run in enumerate(runs)]
+    return [key_of(run, style, ls=line_style(run, overlaid), lw=1.5) for run in overlaid if run in shown]
+
+
+def line_style(run: str, overlaid: Sequence[str]) -> Any:
+    """The same in every panel and picture of these runs."""
+    return LINE_STYLES[overlaid.index(run) % len(LINE_STYLES)]
 
 
 def lost_keys(drawn: list[Curves], looks: dict[str, Look], style: Style) -> list[Line2D]:

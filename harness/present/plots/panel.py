@@ -1,13 +1,12 @@
 """One set of axes: a measure of one workload against inner steps."""
 
-from typing import Any
-
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from harness.present.palette import GREY, INK, LINE_STYLES, Look
+from harness.present.palette import GREY, INK, Look
 from harness.present.plots.curves import Curves, chance
+from harness.present.plots.keys import line_style
 from harness.present.plots.limits import draw_limits, set_limits
 from harness.present.plots.margin import label_ends
 from harness.present.plots.scales import BY_DATA, Logs, set_scales
@@ -30,9 +29,10 @@ def draw_panel(
     set_scales(ax, curves, style, logs)
     marks = style.marks
     labels = list(dict.fromkeys(label for _, label, _ in curves.lines()))
-    several = len(curves.runs) > 1
+    several = len(curves.overlaid) > 1
     last = curves.points.x.max()
-    flagged = curves.is_flagged()
+    flagged = curves.own_flags != ""
+    dodged = curves.dodged and ax.get_xscale() == "log"  # by factors, which a linear axis does not have
     ends: dict[str, tuple[float, bool]] = {}
     for run, label, line in curves.lines():
         look = looks[label]
@@ -40,8 +40,8 @@ def draw_panel(
         if known.empty:
             continue
         place = labels.index(label) - (len(labels) - 1) / 2
-        x = known.x * 2 ** (DODGE * place / len(labels)) if curves.dodged else known.x
-        dash = LINE_STYLES[curves.runs.index(run) % len(LINE_STYLES)] if several else look.dash
+        x = known.x * 2 ** (DODGE * place / len(labels)) if dodged else known.x
+        dash = line_style(run, curves.overlaid) if several else look.dash
         bars = [
             (known.value - known.low).fillna(0).clip(lower=0),
             (known.high - known.value).fillna(0).clip(lower=0),
@@ -94,24 +94,14 @@ def _partly_failed(ax: Axes, x: pd.Series, known: pd.DataFrame, style: Style) ->
 
 
 def _floors(ax: Axes, curves: Curves, style: Style) -> None:
-    """What learning must clear: a nearest neighbour in pixels, and guessing."""
-    across = ax.get_yaxis_transform()
-    common: dict[str, Any] = {
-        "xycoords": across,
-        "textcoords": "offset points",
-        "fontsize": style.note,
-        "color": GREY,
-    }
+    """What learning must clear: a nearest neighbour in pixels, which a key names, and guessing."""
     neighbour = curves.points.neighbour.dropna()
     if len(neighbour):
-        level = float(neighbour.mean())
-        ax.axhline(level, color=GREY, linewidth=0.8, zorder=1)
-        # On the left, where the fewest lines pass, and behind them where one does.
+        ax.axhline(float(neighbour.mean()), color=GREY, linewidth=0.8, zorder=1)
+    level = chance(curves.workload) if curves.bounded else None
+    if level is not None:
+        ax.axhline(level, color=GREY, linewidth=0.8, linestyle=(0, (1, 2)), zorder=1)
         ax.annotate(
-            "nearest neighbour in pixels", (0, level), xytext=(3, 3), ha="left", zorder=1.5,
-            bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.5}, **common,
+            "chance", (1, level), xycoords=ax.get_yaxis_transform(), xytext=(-3, 2.5),
+            textcoords="offset points", ha="right", fontsize=style.note, color=GREY,
         )  # fmt: skip
-    level_of_chance = chance(curves.workload) if curves.bounded else None
-    if level_of_chance is not None:
-        ax.axhline(level_of_chance, color=GREY, linewidth=0.8, linestyle=(0, (1, 2)), zorder=1)
-        ax.annotate("chance", (1, level_of_chance), xytext=(-3, 2.5), ha="right", **common)

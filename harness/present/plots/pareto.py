@@ -1,5 +1,6 @@
 """What accuracy costs: against peak memory and against seconds, with the points that no other one beats."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,9 +14,10 @@ from harness.analyze.finding import Evidence
 from harness.analyze.gradient import ERRORS
 from harness.analyze.pareto import MEASURES
 from harness.analyze.scaling.growth import MIB
-from harness.present.palette import GREY, INK, LINE_STYLES, Look, label_order
-from harness.present.plots.captions import Caption, heading_names
-from harness.present.plots.keys import key_of, run_keys
+from harness.present.palette import GREY, INK, Look, label_order
+from harness.present.plots.captions import Caption, flagged_somewhere, flagged_throughout, heading_names
+from harness.present.plots.curves import own_flags
+from harness.present.plots.keys import flag_key, key_of, line_style, run_keys
 from harness.present.plots.lettering import width_of
 from harness.present.plots.numbers import number_efficient
 from harness.present.plots.scales import (
@@ -61,8 +63,9 @@ def pareto_figure(
     style: Style = SCREEN,
     logs: Logs = BY_DATA,
     notes: tuple[str, ...] = (),
+    overlaid: Sequence[str],
 ) -> tuple[Figure, tuple[Caption, ...]]:
-    """A panel a workload and cost, one legend for all."""
+    """A panel a workload and cost, one legend for all. `overlaid` are all runs, of which it may lack some."""
     shown = [(workload, cost, part) for (workload, cost), part in points.groupby(["workload", "cost"])]
     columns = min(2, style.abreast, len(shown))  # memory and time beside each other
     right = max(0.2 * style.marks, width_of(WIDEST_NUMBER, style.ticks, style.family) / 2)
@@ -73,20 +76,28 @@ def pareto_figure(
         Heading.of(caption.sentence, caption.context if style.titles else name, inches, style)
         for caption, name in zip(captions, names, strict=True)
     ]
-    runs = list(dict.fromkeys(points.run))
-    keys = [*_method_keys(points, looks, style), *run_keys(runs, style), *_mark_keys(points, style)]
+    keys = [
+        *_method_keys(points, looks, style),
+        *run_keys(set(points.run), overlaid, style),
+        *_mark_keys(points, style),
+        *([flag_key(style)] if any((own_flags(part) != "").any() for _, _, part in shown) else []),
+    ]
     foot = Foot(keys=keys, notes=notes)
     figure, axes = panels(len(shown), columns, right, headings, foot, style)
     for ax, (_, cost, part), heading in zip(axes, shown, headings, strict=True):
         heading.write(ax)
-        _draw(ax, str(cost), part, looks, runs, style, logs)
-    return figure, captions
+        _draw(ax, str(cost), part, looks, overlaid, style, logs)
+    return figure, tuple(caption.naming_scales(ax, style) for caption, ax in zip(captions, axes, strict=True))
 
 
 def measures_of(points: pd.DataFrame) -> list[str]:
     """Of their qualities, then of their costs."""
-    qualities = ("gradient" if name == "gradient_error" else "accuracy" for name in points.quality.unique())
-    return [*dict.fromkeys(qualities), *(MEASURES[cost] for cost in points.cost.unique())]
+    names = [*points.quality.unique(), *points.cost.unique()]
+    return list(dict.fromkeys(map(measure_of, names)))
+
+
+def measure_of(axis: str) -> str:
+    return "accuracy" if axis == "loss" else MEASURES[axis]
 
 
 def _caption(workload: str, cost: str, part: pd.DataFrame) -> Caption:
@@ -110,12 +121,13 @@ def _caption(workload: str, cost: str, part: pd.DataFrame) -> Caption:
         "numbers: inner steps",
     ]
     bars = "bars: 95%" if quality != "gradient_error" else "bars of the error: least to largest seed"
-    context.append(bars)
+    context += [bars, *flagged_throughout(part)]
     return Caption(
         workload=workload,
         sentence=_finding(what, part),
         context="; ".join(context),
         evidence=evidence,
+        doubts=flagged_somewhere(part),
     )
 
 
@@ -142,7 +154,13 @@ def _finding(what: str, part: pd.DataFrame) -> str:
 
 
 def _draw(
-    ax: Axes, cost: str, part: pd.DataFrame, looks: dict[str, Look], runs: list[str], style: Style, logs: Logs
+    ax: Axes,
+    cost: str,
+    part: pd.DataFrame,
+    looks: dict[str, Look],
+    overlaid: Sequence[str],
+    style: Style,
+    logs: Logs,
 ) -> None:
     part = part.copy()
     axes = {"quality": AXES[str(part.quality.iloc[0])], "cost": AXES[cost]}
@@ -150,9 +168,9 @@ def _draw(
         part[[f"{name}_value", f"{name}_low", f"{name}_high"]] *= axis.unit
     _set_axes(ax, part, cost, style, logs)
     marks = style.marks
-    for number, run in enumerate(runs):
+    for run in overlaid:
         front = part[(part.run == run) & part.is_efficient].sort_values("cost_value")
-        dash = LINE_STYLES[number % len(LINE_STYLES)]
+        dash = line_style(run, overlaid)
         ax.plot(front.cost_value, front.quality_value, color=GREY, lw=marks, ls=dash, zorder=1.5,
                 drawstyle="steps-post",
                 label=f"{run}: efficient")  # fmt: skip
@@ -169,6 +187,10 @@ def _draw(
             ls="", mfc=_face(look.colour, point), zorder=3.5 if point["is_efficient"] else 3,
             label=f"{point['run']}: {point['method_label']}",
         )  # fmt: skip
+    ringed = part[own_flags(part) != ""]
+    if len(ringed):
+        ax.plot(ringed.cost_value, ringed.quality_value, "o", ms=12 * marks, mfc="none", mec=INK,
+                mew=0.9 * marks, zorder=3.2, label="flagged")  # fmt: skip
     number_efficient(ax, part, looks, style)
 
 

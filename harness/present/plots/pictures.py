@@ -11,6 +11,7 @@ class Picture:
 
     measure: str
     metrics: tuple[str, ...]  # of the rows that it draws
+    shows: tuple[str, ...]  # those of them that stand along its axis of values
     value: str  # column of the summary, as are those that follow
     low: str = "low"
     high: str = "high"
@@ -30,6 +31,7 @@ def _error(of: str, truth: str, *, of_work: bool = False) -> Picture:
     return Picture(
         measure="gradient",
         metrics=(value, *work),
+        shows=(value,),
         value=value,
         low=f"{value}_low",
         high=f"{value}_high",
@@ -55,6 +57,7 @@ PICTURES = {
             "neighbour_accuracy",
             "neighbour_loss",
         ),
+        shows=("accuracy", "loss"),
         value="mean",
         subject="Test accuracy",
         ylabel="accuracy on fresh tasks (%)",
@@ -63,6 +66,7 @@ PICTURES = {
     "memory": Picture(
         measure="memory",
         metrics=("peak_bytes", "predicted_peak_bytes"),
+        shows=("peak_bytes",),
         value="peak_bytes",
         subject="Peak memory",
         ylabel="peak memory of a meta-step (MiB)",
@@ -71,6 +75,7 @@ PICTURES = {
     "time": Picture(
         measure="time",
         metrics=("step_seconds",),
+        shows=("step_seconds",),
         value="median",
         subject="Time of a meta-step",
         ylabel="time of a meta-step (ms)",
@@ -81,6 +86,7 @@ PICTURES = {
     "gradient-norm": Picture(
         measure="gradient",
         metrics=("meta_gradient_norm",),
+        shows=("meta_gradient_norm",),
         value="meta_gradient_norm",
         low="meta_gradient_norm_low",
         high="meta_gradient_norm_high",

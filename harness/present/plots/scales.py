@@ -65,7 +65,8 @@ def set_scales(ax: Axes, curves: Curves, style: Style, logs: Logs = BY_DATA) -> 
 
 
 def _name_each(ax: Axes, steps: list[float], style: Style) -> None:
-    """The numbers of inner steps as ticks, from the largest down, as far as they do not touch."""
+    """The numbers of inner steps as ticks: the largest, the smallest, and from the largest down what does not
+    touch those."""
 
     def place(step: float) -> float:  # in inches
         return float(ax.transData.transform((step, 1.0))[0]) / ax.get_figure(root=True).dpi  # type: ignore[union-attr]
@@ -74,9 +75,13 @@ def _name_each(ax: Axes, steps: list[float], style: Style) -> None:
         return width_of(f"{step:,.0f}", style.ticks, style.family) / 2
 
     gap = BETWEEN_NUMBERS * style.ticks / 72
+
+    def apart(lower: float, upper: float) -> bool:
+        return place(upper) - half(upper) - place(lower) - half(lower) >= gap
+
     shown = [steps[-1]]
     for step in reversed(steps[:-1]):
-        if place(shown[-1]) - half(shown[-1]) - place(step) - half(step) >= gap:
+        if apart(step, shown[-1]) and (step == steps[0] or apart(steps[0], step)):
             shown.append(step)
     ax.set_xticks(shown, [f"{step:,.0f}" for step in shown])
 

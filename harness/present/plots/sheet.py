@@ -154,18 +154,21 @@ def add_axes(figure: Figure, left: float, bottom: float, width: float, height: f
 
 
 def legend_columns(keys: Sequence[Line2D | Patch], width: float, style: Style) -> int:
-    """The most that fit on a figure of this many inches."""
+    """As few lines as fit on a figure of this many inches, and as even as those can be."""
     letter = style.ticks / 72
     widths = [
         (style.key_line + KEY_GAP + style.between_keys) * letter
         + width_of(str(key.get_label()), style.ticks, style.family)
         for key in keys
     ]
-    for columns in range(len(widths), 1, -1):
+
+    def fit(columns: int) -> bool:
         each = np.array_split(widths, columns)  # as the legend is filled
-        if sum(map(max, each)) - style.between_keys * letter <= width - 2 * EDGE:
-            return columns
-    return 1
+        return bool(sum(map(max, each)) - style.between_keys * letter <= width - 2 * EDGE)
+
+    most = next((columns for columns in range(len(widths), 1, -1) if fit(columns)), 1)
+    even = math.ceil(len(widths) / math.ceil(len(widths) / most))
+    return even if fit(even) else most
 
 
 def _legend_height(keys: Sequence[Line2D | Patch], width: float, style: Style) -> float:

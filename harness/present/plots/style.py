@@ -77,6 +77,7 @@ class Style:
             "axes.edgecolor": "#888888",
             "axes.linewidth": 0.8 * self.marks,
             "axes.unicode_minus": False,
+            "text.parse_math": False,  # names come from rows: two dollars are no formula
             "text.color": INK,
             "axes.labelcolor": INK,
             "svg.hashsalt": "innerloop",

@@ -50,12 +50,13 @@ def _most_accurate(summary: pd.DataFrame) -> str:
     both = f"{best.method_label} reaches {reached(best)}, {second.method_label} {reached(second)}"
     if set(at.interval_kind) != {"seeds"}:  # the spread of training is not known of all
         seeds = int(at.seeds.min())
-        whose = "from" if seeds == min(best.seeds, second.seeds) else "others from"
-        return f"A{where[1:]} {both} ({whose}{NBSP}{seeds}{NBSP}seed{'s' if seeds > 1 else ''})"
+        whose = "from" if seeds == min(best.seeds, second.seeds) else "with others from"
+        count = f"{seeds}{NBSP}seed{'s' if seeds > 1 else ''}"
+        return f"No winner can be called {whose} {count}: {where} {both}"
     if (best.high < others.low).all() if loss else (best.low > others.high).all():
         word = "the lowest loss" if loss else "the highest accuracy"
         return (
-            f"{best.method_label} has {word} {where}: {reached(best)}; "
+            f"{best.method_label} has {word} of {len(at)} methods {where}: {reached(best)}; "
             f"{second.method_label} has {reached(second)}"
         )
     return f"Too close to call {where}: {both}"
@@ -99,12 +100,14 @@ def _fastest(summary: pd.DataFrame) -> str:
     close = at[~(at.low > fast.high)]  # also without an interval, from a single round
     first, last = (_duration(seconds) for seconds in close["median"].iloc[[0, -1]])
     if len(close) == 1:
-        return f"{fast.method_label} is the fastest {where} ({first}); {_times(slow, fast)}"
+        return (
+            f"{fast.method_label} is the fastest of {len(at)} methods {where} ({first}); {_times(slow, fast)}"
+        )
     range_of = first if first == last else f"{first} to {last}"
+    names = _listed_or_counted(list(close.method_label))
     if len(close) == len(at):
-        names = _listed_or_counted(list(close.method_label))
         return f"Too close to call {where}: {names} take {range_of} a meta-step"
-    who = f"{_listed_or_counted(list(close.method_label))} are the fastest {where} ({range_of})"
+    who = f"{names} are the fastest of {len(at)} methods {where} ({range_of})"
     return f"{who}, too close to call; {_times(slow, fast)}"
 
 

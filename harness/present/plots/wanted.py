@@ -9,13 +9,17 @@ from harness.analyze.loaded import LoadedRun
 from harness.errors import UsageError, nearest
 from harness.present.plots.pictures import ALL_PICTURES, PICTURES
 from harness.present.plots.scales import BY_DATA, Logs
+from harness.present.words import listed
 
 
 @dataclass(frozen=True, kw_only=True)
 class Wanted:
-    """Names of pictures, labels of methods, workloads as the rows spell them; where one is empty, all."""
+    """Names of pictures, labels of methods, workloads as the rows spell them; where one is empty, all.
+
+    `scores`: accuracy or loss, where only the workloads that have it are wanted."""
 
     pictures: Collection[str] = ()
+    scores: Collection[str] = ()
     methods: Collection[str] = ()
     workloads: Collection[str] = ()
     logs: Logs = BY_DATA
@@ -25,8 +29,9 @@ class Wanted:
 
     def of(self, summary: pd.DataFrame) -> pd.DataFrame:
         """Its lines that are wanted."""
-        for column, names in (("method_label", self.methods), ("workload", self.workloads)):
-            if names:
+        wanted = {"method_label": self.methods, "workload": self.workloads, "metric": self.scores}
+        for column, names in wanted.items():
+            if names and column in summary:
                 summary = summary[summary[column].isin(list(names))]
         return summary
 
@@ -34,17 +39,28 @@ class Wanted:
 EVERYTHING = Wanted()
 
 
-def pictures_named(words: Iterable[str]) -> tuple[str, ...]:
-    """A picture's name, or a metric of the rows, which stands for all pictures that draw it."""
+def pictures_named(words: Iterable[str], runs: Sequence[LoadedRun]) -> tuple[str, ...]:
+    """A picture's name, or a metric that was measured, which stands for all pictures whose values it is."""
     found: list[str] = []
-    metrics = {metric for picture in PICTURES.values() for metric in picture.metrics}
+    shown = {metric for picture in PICTURES.values() for metric in picture.shows}
     for word in words:
-        drawing = [name for name, picture in PICTURES.items() if word in picture.metrics]
-        if word not in ALL_PICTURES and not drawing:
-            known = [*ALL_PICTURES, *sorted(metrics - set(ALL_PICTURES))]
+        showing = [name for name, picture in PICTURES.items() if word in picture.shows]
+        if word in ALL_PICTURES:
+            found.append(word)
+        elif showing and any((run.rows.metric == word).any() for run in runs):
+            found += showing
+        elif drawing := [name for name, picture in PICTURES.items() if word in picture.metrics]:
+            why = "was not measured" if showing else "has no picture of its own"
+            raise UsageError(f"--metric {word} {why}; it belongs to the picture {listed(drawing)}.")
+        else:
+            known = [*ALL_PICTURES, *sorted(shown - set(ALL_PICTURES))]
             raise UsageError(f"--metric {word} has no picture; {nearest(word, known, 'pictures')}")
-        found += [word] if word in ALL_PICTURES else drawing
     return tuple(dict.fromkeys(found))
+
+
+def scores_named(words: Collection[str]) -> tuple[str, ...]:
+    """`loss` alone leaves out the workloads that have an accuracy; the picture `accuracy` shows both."""
+    return ("loss",) if "loss" in words and "accuracy" not in words else ()
 
 
 def methods_named(words: Iterable[str], runs: Sequence[LoadedRun]) -> tuple[str, ...]:

@@ -42,17 +42,20 @@ class Caveats:
 
 @dataclass(frozen=True, kw_only=True)
 class Statement:
-    """A finding with the rows that it rests on, and what it is about (a workload, a run)."""
+    """A finding with the rows that it rests on, what it is about (a workload, a run), and of how many of its
+    points the instruments warn."""
 
     sentence: str
     sources: tuple[Source, ...]
     subject: str = ""
+    doubt: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Statements:
     kind: ClassVar[str] = "statements"
     items: tuple[Statement, ...]
+    title: str = ""  # where it is closed until it is asked for
     is_compact: bool = False  # many of one kind, rather than what is told first
 
 

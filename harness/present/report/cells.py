@@ -7,7 +7,10 @@ from typing import Any
 import pandas as pd
 
 from harness.present.report.blocks import Cell
+from harness.present.tables.grid import STATUS_STYLE
+from harness.store import FAILURES
 
+STATUSES = FAILURES | set(STATUS_STYLE)
 NONE = Cell("\N{EN DASH}")
 
 
@@ -41,10 +44,10 @@ def in_digits(value: float, digits: int = 4) -> str:
 
 
 def column_is_numeric(lines: Sequence[tuple[Cell, ...]], column: int) -> bool:
-    """Whether what stands there are numbers and dashes."""
+    """Whether what stands there are numbers, dashes, and words on why there is no number."""
     cells = [line[column] for line in lines]
     return any(cell.key is not None for cell in cells) and all(
-        cell.key is not None or cell == NONE for cell in cells
+        cell.key is not None or cell == NONE or cell.text in STATUSES for cell in cells
     )
 
 

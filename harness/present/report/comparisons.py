@@ -12,6 +12,7 @@ from harness.present.report.sources import Tracer
 from harness.present.report.where import place
 from harness.present.words import workload_in_words
 
+LEAST_SEEDS = 3  # of an interval over training runs
 TOLD_FIRST = 3  # of one workload: the largest differences that were called
 
 
@@ -89,6 +90,19 @@ def _notes(pairs: list[Difference]) -> Iterator[str]:
     yield "p is Holm's correction over all comparisons of a workload."
 
 
+def from_few_seeds(found: dict[str, list[Difference]], *, few: bool = True) -> dict[str, list[Difference]]:
+    """Those of the workloads that no method was trained on with three seeds, so that no winner can be called;
+    with `few=False` the others."""
+    most: dict[tuple[str, str], int] = {}
+    for run, every in found.items():
+        for each in every:
+            most[run, each.workload] = max(each.seeds, most.get((run, each.workload), 0))
+    return {
+        run: [each for each in every if (most[run, each.workload] < LEAST_SEEDS) == few]
+        for run, every in found.items()
+    }
+
+
 def difference_findings(
     found: dict[str, list[Difference]], runs: dict[str, LoadedRun], tracer: Tracer
 ) -> Iterator[Statement]:
@@ -107,6 +121,7 @@ def difference_findings(
                     f"{_why(pairs)}.",
                     subject=where,
                     sources=tracer.sources(run, evidence),
+                    doubt=tracer.doubt(run, evidence),
                 )
             called.sort(key=lambda each: -abs(each.difference))
             for each in called[:TOLD_FIRST]:
@@ -115,13 +130,14 @@ def difference_findings(
                     sentence=f"{better.sentence}.",
                     subject=where,
                     sources=tracer.sources(run, better.evidence),
+                    doubt=tracer.doubt(run, better.evidence),
                 )
 
 
 def _why(pairs: list[Difference]) -> str:
     seeds = max(each.seeds for each in pairs)
     needed = [each.seeds_needed for each in pairs if each.seeds_needed]
-    if seeds < 3:
+    if seeds < LEAST_SEEDS:
         return f", from {seeds} seed{'' if seeds == 1 else 's'}: that takes three at least"
     return f"; {min(needed)} seeds would do for the clearest" if needed else ""
 

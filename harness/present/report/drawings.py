@@ -47,7 +47,9 @@ def drawings(runs: dict[str, LoadedRun]) -> Iterator[Drawing]:
     for workload in dict.fromkeys(each for run in runs.values() for each in run.rows.workload.unique()):
         wanted = Wanted(pictures=SHOWN, workloads=(str(workload),))
         for drawn in draw_pictures(list(runs.values()), PAGE, wanted):
-            contexts = dict.fromkeys(caption.context for caption in drawn.captions)
+            contexts = dict.fromkeys(
+                words for caption in drawn.captions for words in caption.context.split("; ")
+            )
             yield Drawing(
                 name=drawn.name,
                 measure=measure_of(drawn.name),

@@ -65,7 +65,7 @@ def commands(drawing: Drawing, named: dict[str, LoadedRun]) -> tuple[tuple[str, 
     folders = " ".join(shlex.quote(str(run.path)) for run in runs)
     workloads = {workload for run in runs for workload in _of_measure(run, drawing).workload.unique()}
     only = f" --workload {shlex.quote(drawing.workload)}" if len(workloads) > 1 else ""
-    return (*found, ("picture", f"innerloop plot {folders} --metric {drawing.name}{only}"))
+    return (*found, ("picture", f"innerloop plot {folders} --metric {drawing.name}{only} --out figures"))
 
 
 def _of_measure(run: LoadedRun, drawing: Drawing) -> pd.DataFrame:

@@ -25,4 +25,5 @@ def findings_of_pictures(
                 sentence=f"{finding(drawing.name, points)}.",
                 subject=", ".join(place(run, drawing.workload, runs)),
                 sources=tracer.sources(run, evidence),
+                doubt=tracer.doubt(run, evidence),
             )

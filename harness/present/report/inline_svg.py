@@ -2,6 +2,7 @@
 
 import io
 import re
+from typing import Any
 from xml.etree import ElementTree
 
 import matplotlib as mpl
@@ -26,15 +27,10 @@ def inline_svg(
     """The `<svg>` element, and the colours that it names as `var(--...)`. `name` is unique on the page."""
     buffer = io.StringIO()
     with style.applied(), mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
-        # A legend may be wider than its figure: the picture is as large as what is in it.
-        figure.savefig(
-            buffer,
-            format="svg",
-            metadata={"Date": None},
-            transparent=True,
-            bbox_inches="tight",
-            pad_inches=0.04,
-        )
+        # To find out how large a picture is takes as long as to draw it, and only a legend can be wider.
+        wide = any(legend.get_window_extent().width > figure.bbox.width for legend in figure.legends)
+        fitted: dict[str, Any] = {"bbox_inches": "tight", "pad_inches": 0.04} if wide else {}
+        figure.savefig(buffer, format="svg", metadata={"Date": None}, transparent=True, **fitted)
     root = ElementTree.fromstring(buffer.getvalue())
     _without_namespaces(root)
     width = _points(root.attrib.pop("width"))

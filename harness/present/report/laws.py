@@ -29,6 +29,7 @@ def scaling_section(runs: dict[str, LoadedRun], tracer: Tracer) -> Section:
                 sentence=f"{fit.sentence}.",
                 subject=", ".join([fit.measure, *place(run, fit.workload, runs)]),
                 sources=tracer.sources(run, fit.evidence),
+                doubt=tracer.doubt(run, fit.evidence),
             )
             for run, fit in fits
         ]
@@ -53,10 +54,12 @@ def _orders(runs: dict[str, LoadedRun], tracer: Tracer) -> Iterator[Statement]:
         found.sort(key=lambda order: (-order.points, order.error))
         best = {order.method_label: order for order in reversed(found)}
         for order in sorted(best.values(), key=lambda order: label_order(order.method, order.method_label)):
+            evidence = tuple(_evidence(order, loaded))
             yield Statement(
                 sentence=f"{order.sentence}.",
                 subject=", ".join(["work", *([run] if len(runs) > 1 else [])]),
-                sources=tracer.sources(run, _evidence(order, loaded)),
+                sources=tracer.sources(run, evidence),
+                doubt=tracer.doubt(run, evidence),
             )
 
 

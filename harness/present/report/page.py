@@ -10,7 +10,12 @@ from harness.analyze.scaling.crossings import Crossing
 from harness.present.plots.draw import names_of
 from harness.present.report.blocks import Block, Caveats, Page, Prose, Section, Statements
 from harness.present.report.choice import pareto_tables
-from harness.present.report.comparisons import difference_findings, difference_table, differences_of
+from harness.present.report.comparisons import (
+    difference_findings,
+    difference_table,
+    differences_of,
+    from_few_seeds,
+)
 from harness.present.report.drawings import Drawing, drawings
 from harness.present.report.figures import figure_block
 from harness.present.report.findings import findings_of_pictures
@@ -93,14 +98,17 @@ def _findings(
     tracer: Tracer,
 ) -> Section:
     items = (
+        # That no winner can be called comes before any number that could be read as a ranking.
+        *difference_findings(from_few_seeds(differences), runs, tracer),
         *findings_of_pictures(drawn, runs, tracer),
         *shared_crossings(crossed, runs, tracer),
-        *difference_findings(differences, runs, tracer),
+        *difference_findings(from_few_seeds(differences, few=False), runs, tracer),
     )
-    more = len(items) - MOST_FINDINGS
-    blocks: list[Block] = [Statements(items=items[:MOST_FINDINGS])] if items else []
-    if more > 0:
-        blocks.append(Prose(sentences=(f"{more} more sentences like these stand with what they are of.",)))
+    first, rest = items[:MOST_FINDINGS], items[MOST_FINDINGS:]
+    blocks: list[Block] = [Statements(items=first)] if first else []
+    if rest:
+        title = f"{len(rest)} more finding{'' if len(rest) == 1 else 's'}"
+        blocks.append(Statements(items=rest, title=title, is_compact=True))
     if not items:
         blocks.append(Prose(sentences=("Nothing was measured.",)))
     if caveats := caveats_of(runs):

@@ -51,6 +51,9 @@ def shared_crossings(
             sentence=sentence,
             subject=", ".join([shown[0][1].measure, *place(names, workload, runs)]),
             sources=tuple(each for run, of in shown for each in tracer.sources(run, of.evidence)),
+            doubt="; ".join(
+                f"{run}: {doubt}" for run, of in shown if (doubt := tracer.doubt(run, of.evidence))
+            ),
         )
 
 
@@ -69,6 +72,7 @@ def crossing_statements(
             sentence=f"{_begun(each.sentence)}.",
             subject=", ".join([each.measure, *place(run, each.workload, runs)]),
             sources=tracer.sources(run, each.evidence),
+            doubt=tracer.doubt(run, each.evidence),
         )
 
 
@@ -91,6 +95,7 @@ def cost_section(runs: dict[str, LoadedRun], tracer: Tracer) -> Section:
             sentence=model.sentence,
             subject=", ".join(place(run, model.workload, runs)),
             sources=tracer.sources(run, model.evidence),
+            doubt=tracer.doubt(run, model.evidence),
         )
         for run, model in models
     )

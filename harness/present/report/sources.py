@@ -1,9 +1,11 @@
 """The cells that something on the page was measured in, so that it can be traced to rows."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from harness.analyze.finding import Evidence
+import pandas as pd
+
+from harness.analyze.finding import Evidence, flagged
 from harness.analyze.loaded import LoadedRun
 from harness.present.words import listed
 
@@ -34,16 +36,38 @@ class Tracer:
 
     def __init__(self, runs: Mapping[str, LoadedRun]) -> None:
         self._frames = {name: run.rows[TRACED].drop_duplicates() for name, run in runs.items()}
-        self._known: dict[tuple[str, Evidence], tuple[str, ...]] = {}
+        self._known: dict[tuple[str, Evidence], Source] = {}
+        self._doubts: dict[tuple[str, tuple[Evidence, ...]], str] = {}
 
     def sources(self, run: str, evidence: Iterable[Evidence]) -> tuple[Source, ...]:
-        return tuple(Source(run=run, words=words_of(each), cells=self._cells(run, each)) for each in evidence)
+        """Of the evidence that the run has rows of."""
+        return tuple(source for each in evidence if (source := self._source(run, each)).cells)
 
-    def _cells(self, run: str, evidence: Evidence) -> tuple[str, ...]:
+    def doubt(self, run: str, evidence: Iterable[Evidence]) -> str:
+        """Of how many of its points an instrument warns, in words; empty where of none."""
+        key = (run, tuple(evidence))
+        if key not in self._doubts:
+            self._doubts[key] = flagged(self._frames[run], key[1])
+        return self._doubts[key]
+
+    def _source(self, run: str, evidence: Evidence) -> Source:
         key = (run, evidence)
         if key not in self._known:
-            self._known[key] = tuple(evidence.cells(self._frames[run]))
+            rows = evidence.rows(self._frames[run])
+            words = words_of(_narrowed(evidence, rows))
+            self._known[key] = Source(run=run, words=words, cells=tuple(dict.fromkeys(rows.cell_id)))
         return self._known[key]
+
+
+def _narrowed(evidence: Evidence, rows: pd.DataFrame) -> Evidence:
+    """Without what the run lacks: evidence may stand for several runs."""
+    methods, metrics, steps = (set(rows[name]) for name in ("method_label", "metric", "inner_steps"))
+    return replace(
+        evidence,
+        methods=tuple(each for each in evidence.methods if each in methods),
+        metrics=tuple(each for each in evidence.metrics if each in metrics),
+        inner_steps=tuple(each for each in evidence.inner_steps if each in steps),
+    )
 
 
 def words_of(evidence: Evidence) -> str:
@@ -55,5 +79,6 @@ def words_of(evidence: Evidence) -> str:
     if evidence.methods:
         text += f", of {listed(evidence.methods)}"
     if evidence.inner_steps:
-        text += f", at {listed([f'{steps:,}' for steps in evidence.inner_steps])} inner steps"
+        steps = [f"{step:,}" for step in evidence.inner_steps]
+        text += f", at {listed(steps)} inner step{'' if steps == ['1'] else 's'}"
     return f"{text}: {evidence.workload}"

@@ -64,8 +64,8 @@ def _about_rows(run: LoadedRun) -> list[str]:
     if len(flags):
         points = flags[["measure", "workload", "method_label", "inner_steps"]].drop_duplicates()
         said.append(
-            f"The instruments warn of {len(points):,} point{'' if len(points) == 1 else 's'}; they are "
-            "ringed in the pictures, see Flags."
+            f"The instruments warn of {len(points):,} point{'' if len(points) == 1 else 's'}, see Flags. "
+            "Pictures ring them; a warning that all points of a run share there is in the caption instead."
         )
     trained = rows[(rows.measure == "accuracy") & rows.value.notna()]
     seeds = trained.groupby("workload").seed.nunique()
