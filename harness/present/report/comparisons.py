@@ -37,7 +37,7 @@ def difference_table(found: dict[str, list[Difference]]) -> Table:
                 Cell("validation" if each.chosen else "equal" if each.inner_steps else "none in common"),
                 _number(each, each.difference),
                 _interval(each),
-                number(each.p_holm, 2) if np.isfinite(each.p_holm) else NONE,
+                number(each.p_holm, 2) if each.p_in_words else NONE,
                 count(each.seeds),
                 text(_verdict(each)),
                 *([] if once else [text(each.needed_in_words)]),
