@@ -434,6 +434,21 @@ class TestAccuracy:
             rows.row(**vars(r) | {"value": r.value + shift}) if r.metric == "accuracy" else r for r in cell
         ]
 
+    def test_all_points_together_are_of_the_seeds_that_have_them_all(self) -> None:
+        """The last seed lacks the point that did not move."""
+
+        def run(shift: float, seeds: int) -> LoadedRun:
+            moved = [shifted(rows.accuracy_cell("maml", 4, s), shift * (1 + s % 2)) for s in range(seeds + 1)]
+            return in_memory(moved + [rows.accuracy_cell("maml", 8, seed) for seed in range(seeds)])
+
+        overall = together(compared(run(0, 4), run(0.02, 4)), "accuracy")
+        half = 3.182446 * np.std([0.01, 0.02, 0.01, 0.02], ddof=1) / 2  # Student's t, 3 degrees of freedom
+        assert (overall.estimate, overall.low, overall.high) == pytest.approx(
+            (0.015, 0.015 - half, 0.015 + half), rel=1e-6
+        )
+        assert (overall.points, overall.units) == (2, (4, 4))
+        assert not together(compared(run(0, 2), run(0.02, 2)), "accuracy").has_interval
+
     def test_other_episodes_are_not_compared(self) -> None:
         moved = self.run(3)
         floor = moved.rows.metric == "neighbour_accuracy"
@@ -589,6 +604,12 @@ class TestPoints:
         ):
             (change,) = (c for c in compared(*runs).changes if c.is_fate)
             assert (change.verdict, change.why, change.inner_steps) == ("not called", why, 4)
+
+    def test_skipping_is_neither_better_nor_worse_than_failing(self) -> None:
+        point = {"settings": rows.SETTINGS["maml"], "value": None}
+        runs = [in_memory([[rows.row(**point, status=status)]]) for status in ("skipped", "oom")]
+        (change,) = (c for c in compared(*runs).changes if c.is_fate)
+        assert (change.verdict, change.why) == ("not called", "skipped in A, oom in B")
 
     def test_another_protocol_is_named_and_nothing_of_it_called(self, tmp_path: Path) -> None:
         contents = [{"memory": {"meta_batch_size": size, "execution": "vectorized"}} for size in (1, 4)]
