@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from harness.errors import UsageError
+from harness.errors import UsageError, nearest
 from harness.files import dumps, read_json, replace_file, sync_folder, write_all
 from harness.rows import FAILURES, SCHEMA, Contents, Row, closed_by, read_lines
 
@@ -81,7 +81,10 @@ class RunFolder:
         if folder.is_run():
             return folder
         if not folder.path.exists():
-            raise UsageError(f"{path} is not there; name the folder of a run, which holds its manifest.json.")
+            beside = [p.name for p in folder.path.parent.glob("*") if cls(p).is_run()]
+            remedy = nearest(folder.path.name, beside, f"runs in {folder.path.parent}/") if beside else ""
+            remedy = remedy or "name the folder of a run, which holds its manifest.json."
+            raise UsageError(f"{path} is not there; {remedy}")
         if not folder.path.is_dir():
             raise UsageError(f"{path} is a file; name the folder of a run, such as the one that it is in.")
         runs = sorted(p.name for p in folder.path.iterdir() if p.is_dir() and cls(p).is_run())
@@ -89,7 +92,11 @@ class RunFolder:
         raise UsageError(f"{path} is not a run folder: it has no manifest.json.{inside}")
 
     def is_run(self) -> bool:
-        return self.manifest_path.is_file() or self.rows_path.is_file()
+        """False for a folder that may not be entered, so that it is in nobody's way."""
+        try:
+            return self.manifest_path.is_file() or self.rows_path.is_file()
+        except PermissionError:
+            return False
 
     def cell_folder(self, cell_id: str) -> Path:
         """The cell's own folder (log, per-task values), made on first use."""

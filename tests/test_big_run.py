@@ -25,7 +25,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> LoadedRun:
 def test_all_of_it_is_there(run: LoadedRun) -> None:
     assert len(run.rows) > 100_000
     assert set(run.rows.measure) == {"accuracy", "gradient", "memory", "time"}
-    (caveat,) = run.caveats
+    caveat, flags = run.caveats
+    assert flags.startswith("The instruments warn of ")
     assert caveat.startswith(f"1 of {run.cells_planned:,} cells has not finished (1 interrupted): ")
     assert set(run.rows[run.rows.cell_id == "memory-0-0-0"].attempt) == {2}
 

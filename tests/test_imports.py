@@ -19,6 +19,7 @@ PARENT = (
     "harness/plan.py",
     "harness/run.py",
     "harness/store.py",
+    "harness/which_run.py",
     "harness/rows.py",
     "harness/files.py",
     "harness/wall.py",

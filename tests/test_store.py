@@ -12,12 +12,12 @@ import pandas as pd
 import pytest
 from rows import MIB, memory_cell, row, time_cell, write_run
 
-from harness.cli.runs import find_run
 from harness.errors import UsageError
 from harness.files import replace_file
 from harness.frame import frame_of, load_frame, split_workload
 from harness.rows import Row
 from harness.store import RunFolder, StoreError
+from harness.which_run import find_run
 
 ROOT = Path(__file__).parents[1]
 

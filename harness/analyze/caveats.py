@@ -1,12 +1,15 @@
-"""What is wrong with a run folder, in words: what a reader must know before any figure."""
+"""What is wrong with a run folder, and what makes its figures doubtful: to be known before any of them."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+import pandas as pd
+
 from harness import __version__
+from harness.analyze.words import counted, listed
 from harness.rowfile import RowFile
-from harness.rows import FIRST_SCHEMA, SCHEMA, Defects
+from harness.rows import FIRST_SCHEMA, HEADLINES, SCHEMA, Defects
 
 NAMED = 5  # of keys, before the rest is only counted
 
@@ -36,12 +39,12 @@ def about_progress(planned: frozenset[str] | None, file: RowFile) -> Iterator[st
         stopped = len(missing & file.interrupted)
         interrupted = f" ({stopped} interrupted)" if stopped else ""
         yield (
-            f"{len(missing):,} of {_counted(len(planned), 'cell')} {_have(len(missing))} not finished"
+            f"{len(missing):,} of {counted(len(planned), 'cell')} {_have(len(missing))} not finished"
             f"{interrupted}: the same command again runs what is missing."
         )
     if others := file.cells - planned:
         yield (
-            f"{_counted(len(others), 'finished cell')} {_are(len(others))} not of this plan, and left out: "
+            f"{counted(len(others), 'finished cell')} {_are(len(others))} not of this plan, and left out: "
             "measured before the versions, the device or an adapter changed."
         )
 
@@ -49,23 +52,23 @@ def about_progress(planned: frozenset[str] | None, file: RowFile) -> Iterator[st
 def about_defects(defects: Defects) -> Iterator[str]:
     """What `rows.jsonl` holds that is not shown."""
     if lines := defects.unclosed_lines:
-        yield f"rows.jsonl ends in {_counted(lines, 'line')} of a cell that was not closed: left out."
+        yield f"rows.jsonl ends in {counted(lines, 'line')} of a cell that was not closed: left out."
     if cells := defects.unreadable_cells:
         yield (
-            f"{_counted(cells, 'cell')} of rows.jsonl {_have(cells, 'has')} a line that cannot be read, and "
+            f"{counted(cells, 'cell')} of rows.jsonl {_have(cells, 'has')} a line that cannot be read, and "
             f"{_counts(cells)} as missing."
         )
     if defects.unknown_keys:
         rows = max(defects.unknown_keys.values())
         yield (
-            f"{_counted(rows, 'row')} of rows.jsonl {_have(rows, 'has')} keys that this innerloop "
+            f"{counted(rows, 'row')} of rows.jsonl {_have(rows, 'has')} keys that this innerloop "
             f"({__version__}) does not know ({_named(defects.unknown_keys)}), and does not show: "
             "a newer one wrote them; update it."
         )
     if lines := defects.foreign_lines:
         lacking = f" (without {_named(defects.lacking_keys)})" if defects.lacking_keys else ""
         yield (
-            f"{_counted(lines, 'line')} of rows.jsonl {_are(lines)} no {'row' if lines == 1 else 'rows'} "
+            f"{counted(lines, 'line')} of rows.jsonl {_are(lines)} no {'row' if lines == 1 else 'rows'} "
             f"of schema {SCHEMA}{lacking}, and left out: an older or newer innerloop wrote {_them(lines)}."
         )
 
@@ -78,7 +81,7 @@ def about_machines(selfchecks: Iterable[Mapping[str, Any]], finished: frozenset[
             measured_on |= dict.fromkeys(map(str, found.get("cells", [])), machine_in_words(machine))
     cells = Counter(machine for cell, machine in measured_on.items() if cell in finished)
     if len(cells) > 1:
-        each = "; ".join(f"{machine} ({_counted(count, 'cell')})" for machine, count in cells.items())
+        each = "; ".join(f"{machine} ({counted(count, 'cell')})" for machine, count in cells.items())
         yield f"Measured on {len(cells)} machines, whose times do not compare: {each}."
 
 
@@ -87,7 +90,7 @@ def machine_in_words(machine: Mapping[str, Any]) -> str:
     gib = machine.get("memory_bytes")
     facts = [
         str(machine.get("cpu") or "unknown processor"),
-        _counted(cores, "core") if (cores := machine.get("cores")) else "",
+        counted(cores, "core") if (cores := machine.get("cores")) else "",
         f"{gib / 2**30:.0f} GiB" if gib else "",
         *map(str, machine.get("gpus", [])),
     ]
@@ -101,14 +104,27 @@ def about_instruments(selfchecks: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         yield f"Failed their selfcheck before cells of this run: {', '.join(failed)}."
 
 
+def about_seeds(rows: pd.DataFrame) -> Iterator[str]:
+    trained = rows[rows.metric.isin(HEADLINES["accuracy"]) & rows.value.notna()]
+    seeds = trained.groupby("workload").seed.nunique()
+    if len(seeds) and seeds.min() == 1:
+        of = f" of {listed(list(map(str, seeds.index[seeds == 1])))}" if seeds.max() > 1 else ""
+        yield (
+            f"Accuracy{of} rests on a single seed: its intervals are over test tasks, and the spread between "
+            "training runs, which is often larger, is not in them."
+        )
+
+
+def about_flags(rows: pd.DataFrame) -> Iterator[str]:
+    flags = rows.loc[rows.metric == "flag", ["measure", "workload", "method", "settings", "inner_steps"]]
+    if points := len(flags.drop_duplicates()):
+        yield f"The instruments warn of {counted(points, 'point')}: read the flags before you believe those."
+
+
 def _named(keys: Iterable[str]) -> str:
     names = sorted(keys)
     more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
     return ", ".join(names[:NAMED]) + more
-
-
-def _counted(number: int, thing: str) -> str:
-    return f"{number:,} {thing}{'' if number == 1 else 's'}"
 
 
 def _have(number: int, one: str = "has") -> str:

@@ -1,4 +1,4 @@
-"""A run that was read: its rows, what is known of their origin, and what is wrong with it, in words."""
+"""A run that was read: its rows, what is known of their origin, and what makes it doubtful, in words."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -9,10 +9,12 @@ import pandas as pd
 
 from harness.analyze.caveats import (
     about_defects,
+    about_flags,
     about_instruments,
     about_machines,
     about_progress,
     about_schema,
+    about_seeds,
     planned_cells,
 )
 from harness.analyze.documents import read_environment, read_manifest, read_selfchecks
@@ -22,6 +24,7 @@ from harness.analyze.summary import accuracy_summary, failures, memory_summary, 
 from harness.frame import with_settings
 from harness.rowfile import read_rows
 from harness.store import RunFolder
+from harness.which_run import find_run
 
 if TYPE_CHECKING:
     from harness.analyze.accuracy.difference import Difference
@@ -37,7 +40,8 @@ class LoadedRun:
 
     rows: one line an observation, see `harness.frame.load_frame`.
     manifest, environment, selfchecks: the run folder's files; empty where they were never written.
-    caveats: what a reader must know before any figure, a sentence each; empty for a sound and finished run.
+    caveats: what a reader must know before any figure, a sentence each: what is wrong with the folder, and
+        what makes figures doubtful; empty for a sound and finished run of several seeds without flags.
     cells_planned: None where the manifest does not say.
     """
 
@@ -133,7 +137,7 @@ class LoadedRun:
         return compare([self, other])[0]
 
     def __repr__(self) -> str:
-        """In a notebook: which run, what it measured, and what is wrong with it."""
+        """In a notebook: which run, what it measured, and its caveats."""
         measures = ", ".join(sorted(self.rows.measure.unique())) or "nothing measured"
         of_plan = "" if self.cells_planned is None else f" of {self.cells_planned:,}"
         facts = f"{self.cells_finished:,}{of_plan} cells, {len(self.rows):,} rows: {measures}"
@@ -141,12 +145,12 @@ class LoadedRun:
 
 
 def load_run(path: Path | str | RunFolder) -> LoadedRun:
-    """Read a run folder, finished or not, whole or damaged.
+    """Read a run folder, finished or not, whole or damaged: a path, or a name as the command line takes it.
 
     What is missing or cannot be read is said in `caveats`, and the rest is there. Raises UsageError for a
     folder that is no run.
     """
-    folder = path if isinstance(path, RunFolder) else RunFolder.open(path)
+    folder = path if isinstance(path, RunFolder) else RunFolder(find_run(str(path)))
     file = read_rows(folder)
     manifest, about_manifest = read_manifest(folder.manifest_path)
     environment, about_environment = read_environment(folder.environment_path)
@@ -167,6 +171,8 @@ def load_run(path: Path | str | RunFolder) -> LoadedRun:
         *about_defects(file.defects),
         *about_machines(selfchecks, finished),
         *about_instruments(selfchecks),
+        *about_seeds(rows),
+        *about_flags(rows),
     ]
     return LoadedRun(
         path=folder.path,

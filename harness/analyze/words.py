@@ -9,5 +9,5 @@ def listed(names: Sequence[str]) -> str:
 
 
 def counted(number: int, thing: str) -> str:
-    """`1 seed`, `3 seeds`"""
-    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
+    """`1 seed`, `3 seeds`, `1,000 seeds`"""
+    return f"{number:,} {thing}" if number == 1 else f"{number:,} {thing}s"

@@ -15,8 +15,8 @@ def claims(
 
     from harness.analyze.claims import claims as judge
     from harness.analyze.loaded import load_run
-    from harness.cli.runs import find_run
     from harness.present.tables.claims import claim_sections
+    from harness.which_run import find_run
 
     loaded = [load_run(folder) for folder in dict.fromkeys(find_run(run) for run in runs)]
     width = shutil.get_terminal_size((80, 40)).columns

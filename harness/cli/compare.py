@@ -48,16 +48,17 @@ def compare(
 ) -> int:
     """Hold runs against the first: memory exactly, time and accuracy with intervals.
 
-    Points are matched by workload, method, settings and inner steps; what only one run has is listed. Times
-    are called on one kind of machine only: between runs they are unpaired, with a 95% interval over blocks;
-    ratios within each run (relative_seconds) cross machines.
+    Points are matched by workload, method and inner steps; settings that differ are named, and what only one
+    run has is listed. Times are called on one kind of machine only: between runs they are unpaired, with a
+    95% interval over blocks; ratios within each run (relative_seconds) cross machines.
 
     A gate holds over the points that both runs planned. Bytes, errors and counts fail beyond its amount, in %
     of A or in a unit (MiB, ms). Times and accuracies (in points) fail where the estimate is beyond it and the
-    interval excludes that nothing changed. A gate with nothing to decide on has not passed: exit code 4 too.
+    interval excludes that nothing changed, and pass where that of all points together ends before it. A gate
+    that is undecided between them, or has nothing to decide on, has not passed: exit code 4 too.
     """
     from harness.analyze.comparison.gates import parse_gate
-    from harness.cli.runs import find_run
+    from harness.which_run import find_run
 
     gates = [parse_gate(text) for text in fail_on or ()]
     mapped = [_pair(text) for text in pairs or ()]

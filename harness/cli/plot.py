@@ -59,7 +59,6 @@ def plot(
 ) -> int:
     """Draw accuracy, gradients, memory and time against inner steps."""
     from harness.analyze.loaded import load_run
-    from harness.cli.runs import find_run
     from harness.errors import UsageError
     from harness.present.plots.draw import draw_pictures, write_picture
     from harness.present.plots.scales import BY_DATA, LOGS
@@ -73,6 +72,7 @@ def plot(
         workloads_named,
     )
     from harness.store import RunFolder
+    from harness.which_run import find_run
 
     look = STYLES[_one_of("--style", style, list(STYLES))]
     logs = LOGS[_one_of("--log", log, list(LOGS))] if log is not None else BY_DATA

@@ -18,9 +18,9 @@ def report(
 ) -> int:
     """Write one HTML file that says what was found, with pictures, tables, protocol and environment."""
     from harness.analyze.loaded import load_run
-    from harness.cli.runs import find_run
     from harness.errors import UsageError
     from harness.present.report import write_report
+    from harness.which_run import find_run
 
     folders = list(dict.fromkeys(find_run(run) for run in runs))
     target = out or (folders[0] if len(folders) == 1 else Path()) / "report.html"

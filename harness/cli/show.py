@@ -10,7 +10,7 @@ def show(
     run: Annotated[str, typer.Argument(help="A run folder, or the name of one in results/.")],
 ) -> int:
     """Print a run's results as tables."""
-    from harness.cli.runs import find_run
+    from harness.which_run import find_run
 
     print_run(find_run(run))
     return 0

@@ -1,12 +1,13 @@
 """What is wrong with a run is said at its head, and the rest is shown."""
 
 import json
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from rows import memory_cell, row, time_cell, write_run
+from rows import accuracy_cell, memory_cell, row, time_cell, write_run
 
 from harness.analyze.loaded import LoadedRun, load_run
 from harness.cli.app import call
@@ -55,8 +56,14 @@ def test_a_sound_and_finished_run_has_none(folder: RunFolder) -> None:
 
 
 @pytest.mark.parametrize("path", sorted((Path(__file__).parents[2] / "results" / "reference").iterdir()))
-def test_the_reference_runs_have_none(path: Path) -> None:
-    assert load_run(path).caveats == ()
+def test_the_reference_runs_have_sound_folders_and_say_what_makes_figures_doubtful(path: Path) -> None:
+    run = load_run(path)
+    flagged = len(run.flags.drop_duplicates(["measure", "workload", "method_label", "inner_steps"]))
+    trained = run.rows[run.rows.metric == "accuracy"].groupby("workload").seed.nunique()
+    told = {caveat.split(" ")[0]: caveat for caveat in run.caveats}
+    assert (f"warn of {flagged:,} point" in told.get("The", "")) == bool(flagged)
+    assert ("Accuracy" in told) == bool((trained == 1).any())
+    assert set(told) <= {"The", "Accuracy"}
 
 
 def test_a_run_cut_short_counts_what_is_missing_and_shows_what_is_there(
@@ -259,12 +266,121 @@ def test_a_run_without_rows_says_so(tmp_path: Path) -> None:
 
 
 def test_what_is_no_run_is_told_what_it_is(folder: RunFolder, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"^\S+/absent is not there; name the folder of a run"):
+    with pytest.raises(UsageError, match=r"^\S+/absent is not there; runs in \S+/ are: run\.$"):
         load_run(tmp_path / "absent")
+    with pytest.raises(UsageError, match=r"^\S+/absent is not there; name the folder of a run"):
+        load_run(folder.path / "absent")
     with pytest.raises(UsageError, match=r"rows\.jsonl is a file; name the folder of a run"):
         load_run(folder.rows_path)
     with pytest.raises(UsageError, match=r"has no manifest\.json\. It holds runs: name one of run\.$"):
         load_run(tmp_path)
+
+
+def test_a_run_is_read_by_the_names_that_the_command_line_takes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError, match=r"^run 'quick' was not found: there is no run in results/"):
+        load_run("quick")
+    write_run(Path("results") / "quick-0a1b", [memory_cell("maml", 4)])
+    assert load_run("quick").path == load_run("quick-0").path == Path("results/quick-0a1b")
+
+
+def test_accuracy_of_a_single_seed_and_flagged_points_are_told_with_the_folder(
+    tmp_path: Path, shown: Callable[[], str], folder: RunFolder
+) -> None:
+    single, several = (
+        [accuracy_cell("maml", 4, seed, workload=workload) for seed in seeds]
+        for workload, seeds in (("sinusoid", [0]), ("glyphs", [0, 1]))
+    )
+    alone = load_run(write_run(tmp_path / "alone", single))
+    assert alone.caveats == (
+        "Accuracy rests on a single seed: its intervals are over test tasks, and the spread between training "
+        "runs, which is often larger, is not in them.",
+    )
+    both = [[row(**vars(r) | {"cell_id": r.cell_id + r.workload}) for r in cell] for cell in single + several]
+    (caveat,) = load_run(write_run(tmp_path / "both", both)).caveats
+    assert caveat.startswith("Accuracy of sinusoid rests on a single seed: ")
+    assert load_run(write_run(tmp_path / "several", both[1:])).caveats == ()
+    for cell_id in ("memory-maml-1", "memory-maml-4"):  # the same point twice
+        warned = row(cell_id=cell_id, attempt=2, metric="flag", value=None, unit="", detail="busy")
+        folder.append_cell(cell_id, 2, [warned])
+    assert only_caveat(folder) == "The instruments warn of 1 point: read the flags before you believe those."
+    assert only_caveat(folder) in shown()
+
+
+@pytest.mark.parametrize("name", ["rows.jsonl", "manifest.json", "environment.json", "selfcheck.json"])
+@pytest.mark.parametrize("command", ["show", "compare"])
+def test_a_file_that_may_not_be_read_is_one_sentence(
+    folder: RunFolder,
+    name: str,
+    command: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    folder.add_selfcheck({"checks": []})
+    read = Path.read_bytes
+
+    def refuse(path: Path) -> bytes:
+        if path.name == name:
+            raise PermissionError(13, "Permission denied", str(path))
+        return read(path)
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    assert call([command, *[str(folder.path)] * (2 if command == "compare" else 1)]) == 1
+    error = capsys.readouterr().err
+    assert error == (
+        f"innerloop: {folder.path / name}: Permission denied; mend that and issue the same command again.\n"
+    )
+
+
+def test_a_run_that_may_not_be_entered_is_in_the_way_of_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("quick-0a1b", "private-9f00"):
+        write_run(Path("results") / name, [memory_cell("maml", 4)])
+    is_file, iterate = Path.is_file, Path.iterdir
+
+    def enter(path: Path, ask: Callable[[Path], Any]) -> Any:
+        if "private-9f00" in (path.name, path.parent.name):
+            raise PermissionError(13, "Permission denied", str(path))
+        return ask(path)
+
+    monkeypatch.setattr(Path, "is_file", lambda path: enter(path, is_file))
+    monkeypatch.setattr(Path, "iterdir", lambda path: enter(path, iterate))
+    assert call(["show", "quick"]) == 0
+    assert call(["show", "results/private-9f00"]) == 1
+    assert capsys.readouterr().err.startswith("innerloop: results/private-9f00: Permission denied; ")
+
+
+def test_a_run_that_is_being_written_is_read_cell_by_cell(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    grid = [("maml", steps) for steps in range(1, 41)]
+    cells = [memory_cell(*point) for point in grid]
+    folder = RunFolder(write_run(tmp_path / "run", cells[:1]))
+    folder.write_manifest({"cells": [{"id": cell[0].cell_id, "measure": "memory"} for cell in cells]})
+
+    def write() -> None:
+        for cell in cells[1:]:
+            folder.append_cell(cell[0].cell_id, 1, cell)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    seen = [1]
+    while writer.is_alive():
+        run = load_run(folder.path)
+        finished = run.cells_finished
+        assert finished >= seen[-1]
+        assert len(run.rows) == 3 * finished
+        assert run.memory.peak_bytes.notna().sum() == finished
+        seen.append(finished)
+        assert call(["show", str(folder.path)]) == 0
+        assert call(["compare", str(folder.path), str(folder.path)]) == 0
+    writer.join()
+    assert load_run(folder.path).cells_finished == len(cells)
+    assert "Nothing differs" in capsys.readouterr().out
 
 
 def test_the_flags_of_a_run_are_its_warnings(folder: RunFolder) -> None:

@@ -12,7 +12,7 @@ import pytest
 import rows
 from rows import GLYPHS, METHODS, MIB
 
-from harness.analyze.comparison.change import HEADLINE_METRICS, Change
+from harness.analyze.comparison.change import HEADLINE_METRICS, Change, Overall
 from harness.analyze.comparison.change_in_words import sentence, summary
 from harness.analyze.comparison.compare import Comparison, compare
 from harness.analyze.comparison.unlike import unlike
@@ -60,6 +60,11 @@ def changes_of(comparison: Comparison, metric: str, label: str | None = None) ->
     ]
 
 
+def together(comparison: Comparison, metric: str = "step_seconds") -> Overall:
+    (overall,) = (each for each in comparison.overall if each.metric == metric)
+    return overall
+
+
 def said(comparison: Comparison) -> str:
     return "\n".join([*comparison.notes, *summary(comparison, HEADLINE_METRICS)])
 
@@ -85,7 +90,7 @@ class TestWhatIsFound:
         peaks = changes_of(found, "peak_bytes")
         assert len(peaks) == len(GRID)
         assert all(c.verdict == "more" and c.ratio == pytest.approx(1.05, rel=1e-12) for c in peaks)
-        (overall,) = found.overall
+        overall = together(found)
         assert overall.is_called
         assert overall.low <= 1.2 <= overall.high
         assert overall.points == len(GRID)
@@ -182,8 +187,8 @@ class TestTime:
                 rows.time_cell(b, GRID, run=2 * run + 2, block_noise=0.05, slower=1.2) for b in range(3)
             ]
             found = compared(in_memory(first), in_memory(second))
-            (overall,) = found.overall
-            assert overall.blocks == (3, 3)
+            overall = together(found)
+            assert overall.units == (3, 3)
             covered += overall.low <= 1.2 <= overall.high
             alone.append(np.median([c.high - c.low for c in changes_of(found, "step_seconds")]))
             assert (
@@ -210,6 +215,31 @@ class TestTime:
         assert set(first.rows.cell_id) == set(second.rows.cell_id)
         assert all("unpaired" in c.basis for c in changes_of(compared(first, second), "step_seconds"))
 
+    def test_seeds_of_one_run_alone_are_in_none_of_its_times(self) -> None:
+        """They have other tasks, and so other work: here ten times as much."""
+
+        def blocks(run: int, seed: int, slower: float) -> list[list[Row]]:
+            return [
+                rows.time_cell(b, GRID, run=run, seed=seed, slower=slower, cell_id=f"time-{b}-{seed}")
+                for b in range(3)
+            ]
+
+        base, other = in_memory(blocks(1, 0, 1.0)), in_memory(blocks(2, 0, 1.2) + blocks(3, 1, 10.0))
+        found = compared(base, other)
+        assert all(c.ratio == pytest.approx(1.2, rel=0.05) for c in changes_of(found, "step_seconds"))
+        assert "3 and 3 blocks" in changes_of(found, "step_seconds")[0].basis
+        assert together(found).estimate == pytest.approx(1.2, rel=0.02)
+
+    def test_a_block_that_lacks_a_point_is_not_in_the_figure_of_all_points(self) -> None:
+        """It timed the cheapest point alone, whose mean is that of other work."""
+        whole = [rows.time_cell(b, GRID, run=2) for b in range(3)]
+        part = rows.time_cell(3, [("reptile", 1)], run=2)
+        without, found = (
+            compared(in_memory(cells_of(1)), in_memory(cells)) for cells in (whole, [*whole, part])
+        )
+        assert together(found) == together(without)
+        assert together(found).units == (3, 3)
+
     def test_a_single_block_gives_no_interval_and_no_verdict(self) -> None:
         first, second = (in_memory([rows.time_cell(0, GRID, run=run, slower=run)]) for run in (1, 2))
         found = compared(first, second)
@@ -235,7 +265,8 @@ class TestTime:
         times = changes_of(found, "step_seconds")
         assert {c.verdict for c in times} == {"not called"}
         assert all(np.isnan([c.difference, c.ratio, c.low, c.p]).all() for c in times)
-        assert found.overall == []
+        assert {each.metric for each in found.overall} == {"relative_seconds"}
+        assert {c.why for c in times} == {"not the same machine"}
         assert "No time difference is called: A (base) ran on Example CPU" in said(found)
         assert words in said(found)
         assert {c.verdict for c in changes_of(found, "peak_bytes")} == {"more"}
@@ -249,12 +280,16 @@ class TestTime:
         # Three times slower in all methods is no difference of ratios.
         assert all(c.ratio == pytest.approx(1, abs=0.15) for c in relative)
         assert not any(c.is_called for c in relative)
+        assert "relative_seconds (to maml): too weak to call at 12 of 12 points" in said(
+            compared(base, other)
+        )
 
     def test_a_machine_that_is_not_named_is_refused(self, tmp_path: Path) -> None:
         base, other = (written(tmp_path / name, cells_of(1)) for name in "ab")
         other.environment.clear()
         assert "B (b) does not say what machine it ran on" in said(compared(base, other))
-        assert {c.verdict for c in changes_of(compared(base, other), "step_seconds")} == {"not called"}
+        times = changes_of(compared(base, other), "step_seconds")
+        assert {(c.verdict, c.why) for c in times} == {("not called", "not known to be the same machine")}
 
     def test_a_run_that_was_timed_on_two_machines_is_refused(self, tmp_path: Path) -> None:
         base, other = (written(tmp_path / name, cells_of(1)) for name in "ab")
@@ -355,6 +390,32 @@ class TestAccuracy:
         assert change.basis == "1 seed, 300 episodes"
         assert change.verdict == "too weak"
 
+    def test_at_two_seeds_the_interval_adds_the_variances_of_both(self, tmp_path: Path) -> None:
+        runs, tables = [], {}
+        for name, shift in (("a", 0.0), ("b", 0.01)):
+            cells = []
+            for seed, tasks in ((0, 12), (1, 8)):
+                rng = np.random.default_rng([seed, name == "b"])
+                scores = np.random.default_rng(seed).normal(0.8, 0.1, tasks) + rng.normal(shift, 0.02, tasks)
+                tables[name, seed] = scores
+                cells.append([
+                    replace(r, value=float(scores.mean())) if r.metric == "accuracy" else r
+                    for r in rows.accuracy_cell("maml", 4, seed)
+                ])  # fmt: skip
+            runs.append(written(tmp_path / name, cells))
+            for seed in (0, 1):
+                folder = RunFolder(tmp_path / name).cell_folder(f"accuracy-maml-4-{seed}")
+                table = pd.DataFrame({"task": range(len(tables[name, seed])), "accuracy": tables[name, seed]})
+                table.to_csv(folder / "per_task.csv", index=False)
+        (change,) = changes_of(compared(*runs), "accuracy")
+        first, second = (tables["b", seed] - tables["a", seed] for seed in (0, 1))
+        mean = (first.mean() + second.mean()) / 2
+        variance = (first.var(ddof=1) / 12 + second.var(ddof=1) / 8) / 4  # of the mean of two
+        half = 2.100922 * np.sqrt(variance)  # Student's t, 11 + 7 degrees of freedom
+        assert (change.low, change.high) == pytest.approx((mean - half, mean + half), rel=1e-5)
+        assert change.basis == "2 seeds, 20 episodes"
+        assert "have no interval" not in said(compared(*runs))
+
     def test_episodes_that_are_not_those_of_the_row_give_no_interval(self, tmp_path: Path) -> None:
         runs = []
         for name, shift in (("a", 0.0), ("b", 0.01)):
@@ -364,6 +425,7 @@ class TestAccuracy:
         (change,) = changes_of(compared(*runs), "accuracy")
         assert np.isnan(change.low)
         assert change.basis == "1 seed"
+        assert "Accuracies of fewer than 3 seeds have no interval where the scores" in said(compared(*runs))
 
     @staticmethod
     def _cell(shift: float) -> list[Row]:
@@ -371,6 +433,21 @@ class TestAccuracy:
         return [
             rows.row(**vars(r) | {"value": r.value + shift}) if r.metric == "accuracy" else r for r in cell
         ]
+
+    def test_all_points_together_are_of_the_seeds_that_have_them_all(self) -> None:
+        """The last seed lacks the point that did not move."""
+
+        def run(shift: float, seeds: int) -> LoadedRun:
+            moved = [shifted(rows.accuracy_cell("maml", 4, s), shift * (1 + s % 2)) for s in range(seeds + 1)]
+            return in_memory(moved + [rows.accuracy_cell("maml", 8, seed) for seed in range(seeds)])
+
+        overall = together(compared(run(0, 4), run(0.02, 4)), "accuracy")
+        half = 3.182446 * np.std([0.01, 0.02, 0.01, 0.02], ddof=1) / 2  # Student's t, 3 degrees of freedom
+        assert (overall.estimate, overall.low, overall.high) == pytest.approx(
+            (0.015, 0.015 - half, 0.015 + half), rel=1e-6
+        )
+        assert (overall.points, overall.units) == (2, (4, 4))
+        assert not together(compared(run(0, 2), run(0.02, 2)), "accuracy").has_interval
 
     def test_other_episodes_are_not_compared(self) -> None:
         moved = self.run(3)
@@ -420,6 +497,22 @@ class TestGradient:
         )
         (change,) = changes_of(compared(first, second), "rel_error_implicit")
         assert (change.verdict, change.why) == ("too weak", "the seeds do not agree")
+
+    @pytest.mark.parametrize(
+        ("moved", "verdict"), [(5e-7, "same"), (-5e-7, "same"), (2e-6, "more"), (-2e-6, "less")]
+    )
+    def test_a_millionth_of_an_error_is_the_order_of_a_sum(self, moved: float, verdict: str) -> None:
+        first, second = (self.run(rel_error_implicit=1e-4 * (1 + m)) for m in (0.0, moved))
+        (change,) = changes_of(compared(first, second), "rel_error_implicit")
+        assert change.verdict == verdict
+
+    def test_work_of_seeds_that_one_run_alone_has_does_not_count(self) -> None:
+        cells = [
+            rows.gradient_cell("imaml-gd", 4, seed, values={"rel_error_unrolled": 0.5, "hessian_products": n})
+            for seed, n in enumerate((5.0, 9.0, 9.0))
+        ]
+        (change,) = changes_of(compared(in_memory(cells[:1]), in_memory(cells)), "hessian_products")
+        assert (change.verdict, change.first, change.second) == ("same", 5, 5)
 
     def test_work_is_compared_to_the_product(self) -> None:
         first, second = self.run(hessian_products=5.0), self.run(hessian_products=7.0)
@@ -487,6 +580,36 @@ class TestPoints:
         found = compared(in_memory(cells((1.0, 2.0, 3.0))), in_memory(cells((3.0, 2.0, 1.0))))
         assert len(changes_of(found, "peak_bytes")) == 3
         assert found.finds_nothing
+
+    def test_variants_that_all_changed_one_setting_are_told_apart_by_the_other(self) -> None:
+        def cells(lam: float) -> list[list[Row]]:
+            return [
+                [rows.row(cell_id=f"{rate}", settings={"inner_lr": rate, "lam": lam}, value=rate * MIB)]
+                for rate in (1.0, 2.0)
+            ]
+
+        found = compared(in_memory(cells(0.0)), in_memory(cells(1.0)[::-1]))
+        assert {c.label: c.verdict for c in changes_of(found, "peak_bytes")} == {
+            "maml[inner_lr=1.0]": "same",
+            "maml[inner_lr=2.0]": "same",
+        }
+        assert "maml[inner_lr=1.0] differs in its settings: lam 0.0 in A, 1.0 in B." in said(found)
+
+    def test_a_point_that_one_run_skipped_is_not_called(self) -> None:
+        whole = in_memory([rows.memory_cell("maml", steps) for steps in (1, 4)])
+        skipped = [rows.row(cell_id="s", settings=rows.SETTINGS["maml"], value=None, status="skipped")]
+        for runs, why in (
+            ((whole, in_memory([rows.memory_cell("maml", 1), skipped])), "ok in A, skipped in B"),
+            ((in_memory([rows.memory_cell("maml", 1), skipped]), whole), "skipped in A, ok in B"),
+        ):
+            (change,) = (c for c in compared(*runs).changes if c.is_fate)
+            assert (change.verdict, change.why, change.inner_steps) == ("not called", why, 4)
+
+    def test_skipping_is_neither_better_nor_worse_than_failing(self) -> None:
+        point = {"settings": rows.SETTINGS["maml"], "value": None}
+        runs = [in_memory([[rows.row(**point, status=status)]]) for status in ("skipped", "oom")]
+        (change,) = (c for c in compared(*runs).changes if c.is_fate)
+        assert (change.verdict, change.why) == ("not called", "skipped in A, oom in B")
 
     def test_another_protocol_is_named_and_nothing_of_it_called(self, tmp_path: Path) -> None:
         contents = [{"memory": {"meta_batch_size": size, "execution": "vectorized"}} for size in (1, 4)]
@@ -563,3 +686,41 @@ def test_what_is_unlike_is_said_of_each_run_by_its_letter(tmp_path: Path) -> Non
     assert [finding.sentence for finding in unlike(runs)] == [
         "A (a) and C (c) differ in torch (2.12.0 in A, 2.13.0 in C)."
     ]
+
+
+@pytest.mark.parametrize(
+    ("facts", "sentence"),
+    [
+        (
+            ({"memory_bytes": 24 * 2**30}, {"memory_bytes": 64 * 2**30}),
+            "A (a) and B (b) differ in memory (24 GiB in A, 64 GiB in B).",
+        ),
+        (
+            tuple({"device": "cuda", "gpus": [{"name": n, "driver": "550"}] * 2} for n in ("H100", "H200")),
+            "A (a) and B (b) differ in GPUs (H100, driver 550 in A, H200, driver 550 in B).",
+        ),
+        (
+            tuple({"device": "cuda", "gpus": [{"name": "H100", "driver": d}]} for d in ("550", "560")),
+            "A (a) and B (b) differ in GPUs (H100, driver 550 in A, H100, driver 560 in B).",
+        ),
+        (({"memory_bytes": 24 * 2**30}, {"memory_bytes": 24 * 2**30 + 2**20}), ""),  # a kernel keeps some
+        (tuple({"gpus": [{"name": n}]} for n in ("H100", "H200")), ""),  # none of them computed
+    ],
+)
+def test_memory_and_the_gpus_that_computed_are_named_where_they_differ(
+    tmp_path: Path, facts: tuple[dict[str, Any], ...], sentence: str
+) -> None:
+    runs = [
+        written(tmp_path / name, [rows.memory_cell("maml", 1)], environment=environment)
+        for name, environment in zip("ab", facts, strict=True)
+    ]
+    assert [finding.sentence for finding in unlike(runs)] == ([sentence] if sentence else [])
+
+
+def test_in_a_notebook_a_comparison_is_a_line_and_a_change_a_sentence(tmp_path: Path) -> None:
+    base, big = written(tmp_path / "a", cells_of(1)), written(tmp_path / "b", cells_of(1, memory=1.05))
+    found = compared(base, big)
+    assert repr(found) == ("Comparison of A (a) and B (b): 30 points in common, 15 called different; 0 notes")
+    change = next(c for c in changes_of(found, "peak_bytes", "maml") if c.inner_steps == 4)
+    assert repr(change) == "<maml at 4 inner steps, peak_bytes: 157.4 MiB, then 165.3 MiB (+5.0 %): larger>"
+    assert repr(found.base) == "<Side A (a)>"

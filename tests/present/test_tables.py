@@ -188,6 +188,16 @@ def test_warnings_that_differ_in_numbers_become_a_range_within_a_method() -> Non
     assert with_ranges(["9% of I + H/lam2", "79% of I + H/lam2"]) == "9% to 79% of I + H/lam2"
 
 
+def test_blocks_that_share_a_warning_are_several() -> None:
+    said = "other processes used {} cores while block {} was timed"
+    assert with_ranges([said.format("1.3", 0), said.format("1.6", 2)]) == (
+        "other processes used 1.3 to 1.6 cores while blocks 0 to 2 were timed"
+    )
+    assert with_ranges([said.format("1.3", 1), said.format("1.6", 1)]) == (
+        "other processes used 1.3 to 1.6 cores while block 1 was timed"
+    )
+
+
 def test_a_number_with_separators_is_one_number() -> None:
     texts = [f"{n} bytes were left, 1,2 and 12,3456 are none" for n in ("19,200", "6,400.5", "25,100", "900")]
     assert merged(texts) == ["900 to 25,100 bytes were left, 1,2 and 12,3456 are none"]

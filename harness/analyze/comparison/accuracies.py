@@ -1,6 +1,7 @@
 """Differences of test scores between two runs: episodes are the same wherever workload, seed and data are, so
 that they are paired per seed, and within a seed per episode."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ from scipy.special import stdtrit
 
 from harness.analyze.accuracy.scores import PER_TASK, SAME_MEAN
 from harness.analyze.comparison.alignment import Alignment
-from harness.analyze.comparison.change import Change, Verdict, lines_of, place_of
+from harness.analyze.comparison.change import Change, Overall, Verdict, lines_of, place_of
 from harness.analyze.comparison.sides import Side
 from harness.analyze.intervals import ALPHA, LEVEL, SEEDS_FOR_T, holm, mean_over_seeds, t_interval
 
@@ -25,12 +26,7 @@ def score_changes(aligned: Alignment, metric: str, base: Side, other: Side) -> l
     Below three seeds nothing is called but equality; where both runs have kept their scores by episode, the
     interval is over the episodes, and holds for these trained models only.
     """
-    sides = [
-        rows[(rows.metric == metric) & (rows.status == "ok")].groupby([*AT, "seed"]).agg(
-            value=("value", "mean"), cell_id=("cell_id", "first"))
-        for rows in (aligned.base, aligned.other)
-    ]  # fmt: skip
-    both = sides[0].merge(sides[1], left_index=True, right_index=True, suffixes=("_a", "_b")).reset_index()
+    both = _paired_by_seed(aligned, metric)
     if both.empty:
         return []
     points = both[AT].drop_duplicates().reset_index(drop=True)
@@ -74,6 +70,39 @@ def score_changes(aligned: Alignment, metric: str, base: Side, other: Side) -> l
             change = change.refused("the nearest neighbour scores otherwise: these are not the same episodes")
         changes.append(change)
     return changes
+
+
+def overall_scores(aligned: Alignment, metric: str) -> Iterator[Overall]:
+    """Of each workload: the mean difference of its common points, by the seeds that have them all."""
+    both = _paired_by_seed(aligned, metric).merge(aligned.points[[*AT, "workload"]], on=AT)
+    both["difference"] = both.value_b - both.value_a
+    for workload, part in both.groupby("workload"):
+        points = len(part[AT].drop_duplicates())
+        of_seed = part.groupby("seed").difference.agg(["mean", "size"])
+        seeds = of_seed["mean"][of_seed["size"] == points].to_numpy(float)
+        if points < 2 or not len(seeds):
+            continue
+        interval = t_interval(*mean_over_seeds(seeds))
+        known = len(seeds) >= SEEDS_FOR_T
+        yield Overall(
+            metric=metric,
+            workload=str(workload),
+            estimate=float(seeds.mean()),
+            low=float(interval.low) if known else float("nan"),
+            high=float(interval.high) if known else float("nan"),
+            points=points,
+            units=(len(seeds), len(seeds)),
+        )
+
+
+def _paired_by_seed(aligned: Alignment, metric: str) -> pd.DataFrame:
+    """A line a point and seed that both runs finished, with the values and cells of both."""
+    sides = [
+        rows[(rows.metric == metric) & (rows.status == "ok")].groupby([*AT, "seed"]).agg(
+            value=("value", "mean"), cell_id=("cell_id", "first"))
+        for rows in (aligned.base, aligned.other)
+    ]  # fmt: skip
+    return sides[0].merge(sides[1], left_index=True, right_index=True, suffixes=("_a", "_b")).reset_index()
 
 
 def _other_data(aligned: Alignment) -> set[tuple[int, int]]:

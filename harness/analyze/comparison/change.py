@@ -37,6 +37,9 @@ METRICS: dict[str, tuple[str, Kind]] = {
 """What is compared -> its measure, and how. `relative_seconds` is no metric of rows: it is a method's time
 over that of the run's own reference method, paired by rounds."""
 
+NOISY: tuple[Kind, ...] = ("seconds", "ratio", "score", "loss")
+"""Kinds with an interval; of the first two it is of a ratio."""
+
 HEADLINE_METRICS = (
     "peak_bytes",
     "step_seconds",
@@ -49,7 +52,12 @@ HEADLINE_METRICS = (
 """Those that stand for their measure; the others say more about the same."""
 
 
-@dataclass(frozen=True, kw_only=True)
+def unchanged(kind: Kind) -> float:
+    """What an interval holds where nothing may have changed."""
+    return 1.0 if kind in ("seconds", "ratio") else 0.0
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Change:
     """What became of a metric from the base `a` to the other run `b`.
 
@@ -80,6 +88,12 @@ class Change:
     verdict: Verdict = "same"
     why: str = ""
     paired_ratio: float = float("nan")  # where pairs give a better one than the values
+    reference: str = ""  # of `relative_seconds`: the label of the method that it is relative to
+
+    def __repr__(self) -> str:
+        from harness.analyze.comparison.change_in_words import sentence  # which is made of changes itself
+
+        return f"<{sentence(self)}>"
 
     @property
     def point(self) -> tuple[str, str, str, str, int]:
@@ -170,16 +184,25 @@ def place_of(point: Any, metric: str) -> dict[str, Any]:
 
 @dataclass(frozen=True, kw_only=True)
 class Overall:
-    """The seconds of all common points of a workload together, as a ratio: blocks are the units, so it is one
-    comparison where the points are many."""
+    """A noisy metric of all common points of a workload together: blocks or seeds are the units, so it is one
+    comparison where the points are many.
 
+    estimate, low, high: a ratio for seconds and for ratios, a difference for scores and losses; the ends are
+        NaN where too few units give none. units: on each side, blocks or the seeds that both have.
+    """
+
+    metric: str
     workload: str
-    ratio: float
+    estimate: float
     low: float
     high: float
     points: int
-    blocks: tuple[int, int]
+    units: tuple[int, int]
+
+    @property
+    def has_interval(self) -> bool:
+        return bool(np.isfinite(self.low))
 
     @property
     def is_called(self) -> bool:
-        return bool(np.isfinite(self.low)) and not self.low <= 1 <= self.high
+        return self.has_interval and not self.low <= unchanged(METRICS[self.metric][1]) <= self.high

@@ -8,6 +8,7 @@ from harness.analyze.comparison.change import Change, Kind, Overall
 from harness.analyze.comparison.compare import Comparison
 from harness.analyze.gradient import error_in_words
 from harness.analyze.scaling.growth import MIB
+from harness.analyze.words import listed
 
 DIRECTIONS: dict[Kind, tuple[str, str]] = {
     "bytes": ("larger", "smaller"),
@@ -99,15 +100,15 @@ def sentence(change: Change) -> str:
 
 
 def overall_in_words(overall: Overall, base: str, other: str) -> str:
-    """Of all points of a workload together."""
+    """Of the seconds of all points of a workload together."""
     interval = (
-        f"95% {overall.low:.2f} to {overall.high:.2f}, {overall.blocks[0]} and {overall.blocks[1]} blocks"
-        if np.isfinite(overall.low)
+        f"95% {overall.low:.2f} to {overall.high:.2f}, {overall.units[0]} and {overall.units[1]} blocks"
+        if overall.has_interval
         else "a single block on a side gives no interval"
     )
     doubt = "" if overall.is_called else "; too weak to call"
     return (
-        f"over {overall.points} points together {other} takes {overall.ratio:.2f} times as long as {base} "
+        f"over {overall.points} points together {other} takes {overall.estimate:.2f} times as long as {base} "
         f"({interval}{doubt})"
     )
 
@@ -138,16 +139,18 @@ def summary(comparison: Comparison, metrics: Sequence[str]) -> Iterator[str]:
             continue
         parts = []
         if metric == "step_seconds":
-            several = len(comparison.overall) > 1
+            together = [each for each in comparison.overall if each.metric == metric]
+            several = len(together) > 1
             parts = [
                 (f"of {each.workload} " if several else "") + overall_in_words(each, base, other)
-                for each in comparison.overall
+                for each in together
             ]
         for verdict in ("more", "less", "too weak", "not called", "same"):
             some = [c for c in own if c.verdict == verdict]
             if some:
                 parts.append(_counted(some, len(own)))
-        yield f"{metric}: {'; '.join(parts)}."
+        references = listed(list(dict.fromkeys(c.reference for c in own if c.reference)))
+        yield f"{metric}{f' (to {references})' if references else ''}: {'; '.join(parts)}."
 
 
 def _counted(changes: Sequence[Change], total: int) -> str:

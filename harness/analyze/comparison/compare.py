@@ -4,34 +4,43 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
+import numpy as np
 import pandas as pd
 
-from harness.analyze.comparison.accuracies import score_changes
+from harness.analyze.comparison.accuracies import overall_scores, score_changes
 from harness.analyze.comparison.alignment import UNFINISHED, Alignment, align
 from harness.analyze.comparison.change import METRICS, Change, Overall, Verdict, lines_of, place_of, succeeded
 from harness.analyze.comparison.exact import error_changes, exact_changes
 from harness.analyze.comparison.sides import Side, sides_of
-from harness.analyze.comparison.timings import overall_times, relative_changes, time_changes
-from harness.analyze.comparison.unlike import hardware_refusal, protocol_differences, unlike_sides
+from harness.analyze.comparison.timings import overall_ratios, overall_times, relative_changes, time_changes
+from harness.analyze.comparison.unlike import (
+    hardware_refusal,
+    machine_unknown,
+    protocol_differences,
+    unlike_sides,
+)
+from harness.analyze.intervals import SEEDS_FOR_T
 from harness.analyze.loaded import LoadedRun
+from harness.analyze.words import counted
 from harness.errors import UsageError
 from harness.rows import HEADLINES
 
 PROTOCOL_OF = {"memory": ("baseline_bytes",), "time": ("step_seconds",), "accuracy": ("accuracy", "loss")}
 """The metrics whose detail says how a point was measured: `meta-batch of 1, vectorized, native batching`."""
 
-OTHER_MACHINE = "not the same machine, or not known to be"
+OTHER_MACHINE = "not the same machine"
+UNKNOWN_MACHINE = "not known to be the same machine"
 PROCESSOR = ("device", "device_name", "cpu", "cpu_capability")
 CALLABLE = ("more", "less", "too weak")
 OF_ANY_DEVICE = ("tracked_peak_bytes", "predicted_peak_bytes", "baseline_bytes")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Comparison:
     """The base and one other run.
 
     changes: every point and metric that both have, what differs or not.
-    overall: of time, all points of a workload together, where it may be compared.
+    overall: of times and scores, all points of a workload together, where they may be compared.
     notes: what must be known before any of them, a sentence each: in what the runs are unlike, what is only
         in one, what is not called and why.
     points: see `Alignment.points`.
@@ -48,6 +57,14 @@ class Comparison:
     def finds_nothing(self) -> bool:
         """Whether the runs have points in common, and no figure of them differs."""
         return bool(self.changes) and all(change.verdict == "same" for change in self.changes)
+
+    def __repr__(self) -> str:
+        """In a notebook: what was compared, and how many points differ."""
+        differ = len({change.point for change in self.changes if change.is_called})
+        return (
+            f"Comparison of {self.base.name} and {self.other.name}: {counted(len(self.points), 'point')} in "
+            f"common, {differ} called different; {counted(len(self.notes), 'note')}"
+        )
 
 
 def compare(runs: Sequence[LoadedRun], pairs: Sequence[tuple[str, str]] = ()) -> list[Comparison]:
@@ -67,14 +84,13 @@ def _compare(base: Side, other: Side, pairs: Sequence[tuple[str, str]]) -> Compa
     refusals = Refusals.of(base, other, aligned)
     found = [*_changes(aligned, base, other, bool(pairs))]
     changes = [refusals.applied(change) for change in [*found, *_uncompared(aligned, found)]]
-    times = [change for change in changes if change.metric == "step_seconds"]
-    comparable = {change.workload for change in times if change.verdict not in ("same", "not called")}
-    overall = [] if base.is_same_run(other) else list(overall_times(aligned))
+    comparable = {(change.metric, change.workload) for change in changes if change.verdict in CALLABLE}
+    overall = [] if base.is_same_run(other) else list(_overall(aligned, {m for m, _ in comparable}))
     return Comparison(
         base=base,
         other=other,
         changes=[*_fates(aligned, base, other), *changes],
-        overall=[each for each in overall if each.workload in comparable],
+        overall=[each for each in overall if (each.metric, each.workload) in comparable],
         notes=list(_notes(base, other, aligned, changes)),
         points=aligned.points,
     )
@@ -101,6 +117,15 @@ def _changes(aligned: Alignment, base: Side, other: Side, are_mapped: bool) -> I
                 yield from exact_changes(aligned, metric, (base.letter, other.letter))
 
 
+def _overall(aligned: Alignment, metrics: set[str]) -> Iterator[Overall]:
+    if "step_seconds" in metrics:
+        yield from overall_times(aligned)
+    if "relative_seconds" in metrics:
+        yield from overall_ratios(aligned)
+    for metric in metrics.intersection(HEADLINES["accuracy"]):
+        yield from overall_scores(aligned, metric)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Refusals:
     """Why differences are not called: of time between machines, of a measure or a point that the two runs
@@ -117,7 +142,9 @@ class Refusals:
         protocols = {measure: protocol_differences(base, other, measure) for measure in HEADLINES}
         return cls(
             same_run=base.is_same_run(other),
-            hardware=OTHER_MACHINE if hardware_refusal(base, other) else "",
+            hardware=(UNKNOWN_MACHINE if machine_unknown(base, other) else OTHER_MACHINE)
+            if hardware_refusal(base, other)
+            else "",
             measures={m: f"measured in another way: {'; '.join(p)}" for m, p in protocols.items() if p},
             points=_protocol_changes(aligned),
             devices=(_device(base), _device(other)),
@@ -225,7 +252,15 @@ def _notes(base: Side, other: Side, aligned: Alignment, changes: Sequence[Change
     processors = [{name: side.run.environment.get(name) for name in PROCESSOR} for side in (base, other)]
     are_known = all(any(known.values()) for known in processors)
     if are_known and processors[0] != processors[1] and any(_is_moved_score(c) for c in changes):
-        yield "Accuracies at one seed repeat on one processor only: a part of their differences is its."
+        yield (
+            "The processors are unlike, and training repeats exactly on one kind of processor only: a part "
+            "of each difference in accuracy may come from the processor."
+        )
+    if any(_is_moved_score(c) and np.isnan(c.low) for c in changes):
+        yield (
+            f"Accuracies of fewer than {SEEDS_FOR_T} seeds have no interval where the scores of single test "
+            "tasks (per_task.csv), by which they would be paired, are not in both runs."
+        )
     if are_known and processors[0] != processors[1] and any(_is_moved(c, "scratch_bytes") for c in changes):
         yield "Kernels' scratch, a part of peak_bytes, depends on the processor; tracked_peak_bytes does not."
     if any(c.kind == "seconds" and "unpaired" in c.basis and c.verdict in CALLABLE for c in changes):

@@ -8,7 +8,7 @@ from harness.analyze.loaded import LoadedRun
 from harness.errors import UsageError
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Side:
     """A run and its letter; the first of a comparison is `A`, the base."""
 
@@ -19,6 +19,9 @@ class Side:
     def name(self) -> str:
         """`A (quick)`"""
         return f"{self.letter} ({self.run.name})"
+
+    def __repr__(self) -> str:
+        return f"<Side {self.name}>"
 
     def is_same_run(self, other: "Side") -> bool:
         """Whether both are one folder. Equal cell ids do not say so: a repeated run has the same ones."""

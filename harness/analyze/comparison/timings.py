@@ -61,32 +61,43 @@ def time_changes(aligned: Alignment, *, is_same_run: bool) -> list[Change]:
 
 
 def overall_times(aligned: Alignment) -> Iterator[Overall]:
-    """Of each workload: the mean over its common points of the change of log seconds, by blocks.
-
-    Only blocks that timed every common point count: a mean over other points would be of other work.
-    """
+    """Of each workload: the mean over its common points of the change of log seconds, by blocks."""
     sides = _common([_rounds(rows) for rows in (aligned.base, aligned.other)], [*AT, "seed"])
-    for workload, points in aligned.points[aligned.points.measure == "time"].groupby("workload"):
-        logs = [_block_logs(side.merge(points[AT], on=AT)) for side in sides]
-        count = len(logs[0].reset_index()[AT].drop_duplicates())
-        if count < 2:
+    yield from _together(aligned, METRIC, [_block_logs(side) for side in sides])
+
+
+def overall_ratios(aligned: Alignment) -> Iterator[Overall]:
+    """The same of the logarithms of `relative_changes`."""
+    reference = _references(_timed(aligned))
+    logs = [_relative_logs(_rounds(rows), reference.key) for rows in (aligned.base, aligned.other)]
+    yield from _together(aligned, "relative_seconds", logs)
+
+
+def _together(aligned: Alignment, metric: str, logs: list[pd.Series]) -> Iterator[Overall]:
+    """Only blocks that timed every common point count: a mean over other points would be of other work."""
+    tables = [log.rename("log").reset_index() for log in logs]
+    shared = tables[0][AT].drop_duplicates().merge(tables[1][AT].drop_duplicates())
+    places = aligned.points.loc[aligned.points.measure == "time", [*AT, "workload"]]
+    for workload, points in places.merge(shared, on=AT).groupby("workload"):
+        if len(points) < 2:
             continue
         blocks = []
-        for log in logs:
-            of_block = log.groupby("cell_id").agg(["mean", "size"])
-            blocks.append(of_block["mean"][of_block["size"] == count].to_numpy(float))
+        for table in tables:
+            of_block = table.merge(points[AT], on=AT).groupby("cell_id").log.agg(["mean", "size"])
+            blocks.append(of_block["mean"][of_block["size"] == len(points)].to_numpy(float))
         if not all(map(len, blocks)):
             continue
         estimates = [_mean_and_error(np.array(block)) for block in blocks]
         interval = difference_of_means(*estimates)
         shift = float(estimates[1][0] - estimates[0][0])
         yield Overall(
+            metric=metric,
             workload=str(workload),
-            ratio=float(np.exp(shift)),
+            estimate=float(np.exp(shift)),
             low=float(np.exp(interval.low)),
             high=float(np.exp(interval.high)),
-            points=count,
-            blocks=(len(blocks[0]), len(blocks[1])),
+            points=len(points),
+            units=(len(blocks[0]), len(blocks[1])),
         )
 
 
@@ -96,9 +107,8 @@ def relative_changes(aligned: Alignment) -> list[Change]:
 
     The reference of a workload is the first method that both runs timed, of `maml` and then by name.
     """
-    timed = aligned.points[(aligned.points.measure == "time") & succeeded(aligned.points)]
-    order = timed.assign(rank=timed.method_a.map(_rank)).sort_values(["rank", "key"], kind="stable")
-    reference = order.drop_duplicates("workload").set_index("workload")
+    timed = _timed(aligned)
+    reference = _references(timed)
     means = [
         _over_blocks(_relative_logs(_rounds(rows), reference.key)) for rows in (aligned.base, aligned.other)
     ]
@@ -118,11 +128,22 @@ def relative_changes(aligned: Alignment) -> list[Change]:
             p_holm=float(point.p_holm),
             basis=f"{point.count_a} and {point.count_b} blocks of ratios to "
             f"{reference.method_label_a[point.workload]}, paired by rounds",
+            reference=str(reference.method_label_a[point.workload]),
             verdict=_verdict(point.mean_b - point.mean_a, point.p_holm, point.mean_a == point.mean_b),
             why="" if np.isfinite(point.low) else "a single block on a side",
         )
         for point in lines_of(timed.merge(both, on=AT))
     ]
+
+
+def _timed(aligned: Alignment) -> pd.DataFrame:
+    return aligned.points[(aligned.points.measure == "time") & succeeded(aligned.points)]
+
+
+def _references(timed: pd.DataFrame) -> pd.DataFrame:
+    """Of each workload the point whose method the others' times are held against."""
+    order = timed.assign(rank=timed.method_a.map(_rank)).sort_values(["rank", "key"], kind="stable")
+    return order.drop_duplicates("workload").set_index("workload")
 
 
 def _rank(method: str) -> tuple[bool, bool, str]:

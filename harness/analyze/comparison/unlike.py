@@ -82,16 +82,9 @@ def hardware_refusal(base: Side, other: Side) -> str:
     """
     if base.is_same_run(other):
         return ""
-    for side in (base, other):
-        if not any(side.run.environment.get(name) for name in MACHINE):
-            return f"{NO_TIME}{side.name} does not say what machine it ran on."
+    if unknown := machine_unknown(base, other):
+        return f"{NO_TIME}{unknown}"
     facts = [side.run.environment for side in (base, other)]
-    if not any(facts[0].get(name) and facts[1].get(name) for name in MACHINE):
-        told = [str(each.get("device_name") or each.get("cpu")) for each in facts]
-        return (
-            f"{NO_TIME}{base.name} and {other.name} do not name their machines in the same way "
-            f"({told[0]}; {told[1]})."
-        )
     timed_on = [_machines_of_times(side.run) for side in (base, other)]
     for side, several in zip((base, other), timed_on, strict=True):
         if len(several) > 1:
@@ -106,6 +99,18 @@ def hardware_refusal(base: Side, other: Side) -> str:
     machines = [_where(side.run) for side in (base, other)]
     inside = f" ({'; '.join(changed)})" if machines[0] == machines[1] else ""
     return f"{NO_TIME}{base.name} ran on {machines[0]}, {other.name} on {machines[1]}{inside}."
+
+
+def machine_unknown(base: Side, other: Side) -> str:
+    """Why it cannot be told whether two runs ran on one machine; empty where it can."""
+    for side in (base, other):
+        if not any(side.run.environment.get(name) for name in MACHINE):
+            return f"{side.name} does not say what machine it ran on."
+    facts = [side.run.environment for side in (base, other)]
+    if any(facts[0].get(name) and facts[1].get(name) for name in MACHINE):
+        return ""
+    told = [str(each.get("device_name") or each.get("cpu")) for each in facts]
+    return f"{base.name} and {other.name} do not name their machines in the same way ({told[0]}; {told[1]})."
 
 
 def _where(run: LoadedRun) -> str:

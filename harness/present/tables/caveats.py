@@ -12,6 +12,8 @@ from harness.present.tables.grid import STATUS_STYLE, bare_table
 
 NUMBER = re.compile(r"(?<![\w.])(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?:e[+-]?\d+)?%?(?!\w)")
 
+BLOCKS = re.compile(r"\bblock (\d+ to \d+) was\b")
+
 
 def failure_table(failed: pd.DataFrame) -> Table:
     """Points that failed for one reason share a line."""
@@ -91,6 +93,8 @@ def with_ranges(texts: Sequence[str]) -> str:
 
     >>> with_ranges(["14% of 5 solves", "9% of 5 solves"])
     '9% to 14% of 5 solves'
+    >>> with_ranges(["busy while block 0 was timed", "busy while block 2 was timed"])
+    'busy while blocks 0 to 2 were timed'
     """
     columns = zip(*(NUMBER.findall(text) for text in texts), strict=True)
     ranges = []
@@ -98,7 +102,7 @@ def with_ranges(texts: Sequence[str]) -> str:
         ordered = sorted(set(numbers), key=lambda number: float(number.removesuffix("%").replace(",", "")))
         ranges.append(ordered[0] if len(ordered) == 1 else f"{ordered[0]} to {ordered[-1]}")
     found = iter(ranges)
-    return NUMBER.sub(lambda _: next(found), texts[0])
+    return BLOCKS.sub(r"blocks \1 were", NUMBER.sub(lambda _: next(found), texts[0]))
 
 
 def merged(texts: Iterable[str]) -> list[str]:

@@ -47,7 +47,7 @@ def comparison_parts(comparisons: Sequence[Comparison], *, every: bool = False) 
         yield section(f"{a} and {b}: what was found", _lines(found or ["Nothing could be compared."]), [])
         if comparison.notes:
             yield section("What limits the comparison", _lines(comparison.notes), [])
-        moved = {each.workload for each in comparison.overall if each.is_called}
+        moved = {o.workload for o in comparison.overall if o.is_called and o.metric == "step_seconds"}
         shown = [
             c
             for c in comparison.changes
@@ -205,7 +205,11 @@ def _counts(judged: Judged) -> str:
     told = [f"{count} {word}" for word, count in counted.items() if count]
     if not told:
         return f" (no point of {judged.gate.metric} is in both runs)"
-    weak = f", of which {judged.unsure} with an interval beyond the gate" if judged.unsure else ""
+    weak = (
+        f", {judged.unsure} of them with an interval that alone reaches beyond the gate"
+        if judged.unsure
+        else ""
+    )
     return f" ({', '.join(told)}{weak})"
 
 

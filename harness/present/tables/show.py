@@ -18,6 +18,7 @@ from harness.analyze.scaling.crossings import Crossing, telling
 from harness.analyze.scaling.growth import MIB, Scaling
 from harness.analyze.scaling.laws import scaling_fits
 from harness.analyze.scaling.pairs import paired_ratios
+from harness.analyze.words import counted
 from harness.present.palette import NEWTON_METHODS, label_order, method_order
 from harness.present.tables.caveats import failure_table, flag_table
 from harness.present.tables.cost import cost_sections
@@ -91,7 +92,7 @@ def header(run: LoadedRun) -> Text:
     facts = [
         f"{finished} cells finished" if planned is None else f"{finished} of {planned:,} cells finished",
         _fact(run.environment, "device_name"),
-        _counted(threads, "thread") if (threads := _fact(run.environment, "threads")) else "",
+        counted(threads, "thread") if (threads := run.environment.get("threads")) else "",
         f"torch {torch}" if (torch := _fact(run.environment, "torch")) else "",
     ]
     name = str(run.manifest.get("run_id", run.name))
@@ -102,10 +103,6 @@ def header(run: LoadedRun) -> Text:
 def _fact(environment: dict[str, Any], name: str) -> str:
     """What the environment says under this name; empty where it says nothing."""
     return str(environment.get(name) or "")
-
-
-def _counted(number: Any, thing: str) -> str:
-    return f"{number} {thing}" if str(number) == "1" else f"{number} {thing}s"
 
 
 def settings_table(frame: pd.DataFrame) -> Table:
@@ -184,8 +181,8 @@ def _about_time(part: pd.DataFrame) -> list[str]:
     rounds, blocks = part.rounds.max(), part.blocks.max()
     if not rounds:
         return []
-    counted = f"{_counted(rounds, 'round')} in {_counted(blocks, 'block')}"
-    return [f"Median of {counted}, ± half of its bootstrap 95% interval: within this run, not between runs."]
+    some = f"{counted(rounds, 'round')} in {counted(blocks, 'block')}"
+    return [f"Median of {some}, ± half of its bootstrap 95% interval: within this run, not between runs."]
 
 
 def _points_of(frame: pd.DataFrame, measure: str) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""What a RUN argument of the command line means."""
+"""Which run a text means."""
 
 from pathlib import Path
 
@@ -7,8 +7,8 @@ from harness.store import RESULTS, RunFolder
 
 
 def find_run(text: str) -> Path:
-    """What a RUN argument means: a path, the name (or its unique beginning) of a run in `results/`, or the
-    name of a suite, for the run of it that was last at work."""
+    """A path, the name (or its unique beginning) of a run in `results/`, or the name of a suite, for the run
+    of it that was last at work. Raises UsageError for what is none."""
     path = Path(text)
     if path.is_dir() and RunFolder(path).is_run():
         return path
@@ -24,7 +24,7 @@ def find_run(text: str) -> Path:
         raise UsageError(
             f"run '{text}' is not unique: it may be {' or '.join(matches)}; give more of its name."
         )
-    if path.exists():
+    if path.exists() or path.name != text:
         RunFolder.open(path)  # which says what it is instead
     if not runs:
         raise UsageError(
