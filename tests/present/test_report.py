@@ -291,7 +291,7 @@ def test_what_casts_doubt_stands_beside_the_findings(tmp_path: Path) -> None:
     note = page.text.partition("Before you believe the numbers")[2].partition("Curves against")[0]
     assert "2 of 5 cells have not finished" in note
     assert "1 oom" in note
-    assert "warn of 1 point, see Flags" in note
+    assert "warn of 1 point: read the flags" in note
     assert "single seed" in note
 
 

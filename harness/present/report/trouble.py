@@ -39,39 +39,24 @@ def flag_table(runs: dict[str, LoadedRun]) -> Table:
 
 
 def caveats_of(runs: dict[str, LoadedRun]) -> list[str]:
-    """Of each run: cut short, failed selfcheck; failed and flagged points; what rests on a single seed."""
+    """What each run says of itself, and which points have no value."""
     said = []
     for run, loaded in runs.items():
         who = f"{run}: " if len(runs) > 1 else ""
         said += [who + caveat for caveat in loaded.caveats]
-        rows = loaded.rows
-        if rows.empty:
+        if loaded.rows.empty:
             said.append(f"{who}No cell of the plan has finished yet.")
-            continue
-        said += [who + sentence for sentence in _about_rows(loaded)]
+        elif lost := _lost(loaded):
+            said.append(who + lost)
     return said
 
 
-def _about_rows(run: LoadedRun) -> list[str]:
-    said = []
-    rows, failed = run.rows, run.failures
-    failed = failed[~failed.status.isin(("skipped",))]
-    if len(failed):
-        counted = failed.groupby("status", sort=False).size()
-        kinds = listed([f"{number} {status}" for status, number in counted.items()])
-        said.append(f"Some points have no value ({kinds}); they are crosses in the pictures, see Failures.")
-    flags = rows[rows.metric == "flag"]
-    if len(flags):
-        points = flags[["measure", "workload", "method_label", "inner_steps"]].drop_duplicates()
-        said.append(
-            f"The instruments warn of {len(points):,} point{'' if len(points) == 1 else 's'}, see Flags. "
-            "Pictures ring them; a warning that all points of a run share there is in the caption instead."
-        )
-    trained = rows[(rows.measure == "accuracy") & rows.value.notna()]
-    seeds = trained.groupby("workload").seed.nunique()
-    if len(seeds) and seeds.min() == 1:
-        said.append(
-            "Accuracy rests on a single seed: its intervals are over test tasks, and the spread between "
-            "training runs, which is often larger, is not in them."
-        )
-    return said
+def _lost(run: LoadedRun) -> str:
+    failed = run.failures[run.failures.status != "skipped"]
+    counted = failed.groupby("status", sort=False).size()
+    kinds = listed([f"{number} {status}" for status, number in counted.items()])
+    return (
+        f"Some points have no value ({kinds}); they are crosses in the pictures, see Failures."
+        if kinds
+        else ""
+    )
