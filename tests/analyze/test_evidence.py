@@ -11,7 +11,7 @@ from claims import loaded
 from rows import row, whole_run
 
 from harness.analyze.cost import cost_models
-from harness.analyze.finding import Evidence, flagged
+from harness.analyze.finding import Doubts, Evidence
 from harness.analyze.loaded import LoadedRun, load_run
 from harness.analyze.pareto import pareto_findings
 from harness.frame import frame_of
@@ -64,7 +64,7 @@ def test_a_sentence_is_flagged_by_the_points_that_it_rests_on_and_no_others() ->
         metrics = ("step_seconds",)
         workload = rows[0].workload
         one = Evidence(measure="time", workload=workload, methods=methods, metrics=metrics, inner_steps=steps)
-        return flagged(frame, [one])
+        return Doubts(frame).about([one])
 
     assert said("fomaml") == ""
     assert said("maml") == "flagged: all 3 points"

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 import pandas as pd
 
-from harness.analyze.finding import Evidence, flagged
+from harness.analyze.finding import Doubts, Evidence
 from harness.analyze.loaded import LoadedRun
 from harness.present.words import listed
 
@@ -37,7 +37,7 @@ class Tracer:
     def __init__(self, runs: Mapping[str, LoadedRun]) -> None:
         self._frames = {name: run.rows[TRACED].drop_duplicates() for name, run in runs.items()}
         self._known: dict[tuple[str, Evidence], Source] = {}
-        self._doubts: dict[tuple[str, tuple[Evidence, ...]], str] = {}
+        self._doubts = {name: Doubts(frame) for name, frame in self._frames.items()}
 
     def sources(self, run: str, evidence: Iterable[Evidence]) -> tuple[Source, ...]:
         """Of the evidence that the run has rows of."""
@@ -45,10 +45,7 @@ class Tracer:
 
     def doubt(self, run: str, evidence: Iterable[Evidence]) -> str:
         """Of how many of its points an instrument warns, in words; empty where of none."""
-        key = (run, tuple(evidence))
-        if key not in self._doubts:
-            self._doubts[key] = flagged(self._frames[run], key[1])
-        return self._doubts[key]
+        return self._doubts[run].about(evidence)
 
     def _source(self, run: str, evidence: Evidence) -> Source:
         key = (run, evidence)

@@ -6,15 +6,14 @@ import pandas as pd
 from rich.console import RenderableType
 
 from harness.analyze.cost import COUNTS, LOSS, CostModel, cost_models
-from harness.analyze.finding import flagged
+from harness.analyze.finding import Doubts
 from harness.present.tables.grid import grid, section
 
 
-def cost_sections(table: pd.DataFrame, timed: pd.DataFrame) -> dict[str, list[RenderableType]]:
-    """One a workload of which any point was counted, from `costs`; `timed` are the rows of time."""
+def cost_sections(table: pd.DataFrame, timed: Doubts) -> dict[str, list[RenderableType]]:
+    """One a workload of which any point was counted, from `costs`; `timed`: of the rows of time."""
     return {
-        model.workload: [_section(model, table, flagged(timed, model.evidence))]
-        for model in cost_models(table)
+        model.workload: [_section(model, table, timed.about(model.evidence))] for model in cost_models(table)
     }
 
 

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.analyze.accuracy.differences import accuracy_differences
-from harness.analyze.finding import flagged
+from harness.analyze.finding import Doubts
 from harness.analyze.loaded import LoadedRun, load_run
 from harness.analyze.pareto import pareto_points
 from harness.analyze.readings import memory_readings
@@ -48,7 +48,7 @@ def show_run(run: LoadedRun | Path | str) -> list[RenderableType]:
     readings = memory_readings(frame)
     crossed = telling(run.crossings(), label_order)
     fits = scaling_fits(memory)
-    held = _points_of(frame, "memory")
+    held = Doubts(frame[frame.measure == "memory"])
     for workload, part in memory.groupby("workload"):
         table = grid(part, "peak_bytes", _mebibytes)
         notes = [
@@ -59,7 +59,7 @@ def show_run(run: LoadedRun | Path | str) -> list[RenderableType]:
         shown.append(section(f"Peak memory of a meta-step, MiB: {workload}", table, notes))
         shown += readings_sections(readings[readings.workload == workload])
     ratios = paired_ratios(frame, method_order)
-    timed = _points_of(frame, "time")
+    timed = Doubts(frame[frame.measure == "time"])
     cost = cost_sections(run.costs(), timed)
     fits = scaling_fits(time, frame)
     for workload, part in time.groupby("workload"):
@@ -185,25 +185,19 @@ def _about_time(part: pd.DataFrame) -> list[str]:
     return [f"Median of {some}, ± half of its bootstrap 95% interval: within this run, not between runs."]
 
 
-def _points_of(frame: pd.DataFrame, measure: str) -> pd.DataFrame:
-    """A row a point and metric, in the columns that evidence names: enough to see which are flagged."""
-    names = ["measure", "workload", "method_label", "inner_steps", "metric"]
-    return frame.loc[frame.measure == measure, names].drop_duplicates()
-
-
-def _scaling(fits: list[Scaling], workload: Any, points: pd.DataFrame) -> list[str]:
+def _scaling(fits: list[Scaling], workload: Any, doubts: Doubts) -> list[str]:
     known = [f for f in fits if f.workload == workload and (f.slope is None or f.slope.is_known)]
     known.sort(key=lambda f: label_order(f.method, f.method_label))
-    return [_with_doubt(each, points) for each in known]
+    return [_with_doubt(each, doubts) for each in known]
 
 
-def _crossings(crossed: list[Crossing], workload: object, measure: str, points: pd.DataFrame) -> list[str]:
+def _crossings(crossed: list[Crossing], workload: object, measure: str, doubts: Doubts) -> list[str]:
     own = [each for each in crossed if (each.workload, each.measure) == (workload, measure)]
-    return [_with_doubt(each, points) for each in own]
+    return [_with_doubt(each, doubts) for each in own]
 
 
-def _with_doubt(found: Scaling | Crossing, points: pd.DataFrame) -> str:
-    doubt = flagged(points, found.evidence)
+def _with_doubt(found: Scaling | Crossing, doubts: Doubts) -> str:
+    doubt = doubts.about(found.evidence)
     return f"{found.sentence} ({doubt})" if doubt else found.sentence
 
 
