@@ -21,6 +21,7 @@ from harness.analyze.intervals import mean_over_seeds, t_interval
 from harness.analyze.scaling.bounds import exceeded
 from harness.analyze.scaling.products import bent_products, products_of
 from harness.analyze.steps import NEWTON_METHODS
+from harness.analyze.summary import POINT
 from harness.analyze.words import listed
 
 METRICS = {"time": ("step_seconds",), "memory": ("peak_bytes",), "gradient": ERRORS}
@@ -196,13 +197,18 @@ class Crossing:
         return f" (one {unit}: no interval)" if self.repeats < REPEATS_FOR_T else f" ({self.repeats} {unit}s)"
 
 
+NEEDED = [*POINT, "measure", "metric", "seed", "cell_id", "repeat", "value", "status", "detail"]
+
+
 def crossings(rows: pd.DataFrame) -> list[Crossing]:
     """Of every workload, metric and pair of methods that were measured at two numbers of inner steps or more.
 
     Newton steps are another axis: `NEWTON_METHODS` are left out.
     """
     found: list[Crossing] = []
-    wanted = rows[~rows.method.isin(NEWTON_METHODS)]
+    held = [metric for metrics in METRICS.values() for metric in metrics]
+    is_wanted = rows.metric.isin([*held, "hessian_products"]) & ~rows.method.isin(NEWTON_METHODS)
+    wanted = rows.loc[is_wanted, NEEDED]
     products = products_of(wanted)
     for measure, metrics in METRICS.items():
         for metric in metrics:
