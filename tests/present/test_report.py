@@ -298,8 +298,8 @@ def test_what_casts_doubt_stands_beside_the_findings(tmp_path: Path) -> None:
 def test_with_one_seed_it_is_said_first_that_no_winner_can_be_called(tmp_path: Path) -> None:
     cells = [accuracy_cell(method, 4) for method in ("maml", "fomaml")] + [memory_cell("maml", 4)]
     head = page_of(write_run(tmp_path / "run", cells)).text.split("What was found")[-1]
-    assert head.strip().startswith("Accuracy: no winner among ")
-    assert "No winner can be called from 1 seed: at 4 inner steps maml reaches" in head.replace("\xa0", " ")
+    said = head.strip().replace("\xa0", " ")
+    assert said.startswith("No winner can be called from 1 seed: at 4 inner steps maml reaches")
 
 
 def test_findings_on_flagged_rows_are_marked(tmp_path: Path) -> None:

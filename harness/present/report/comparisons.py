@@ -90,15 +90,15 @@ def _notes(pairs: list[Difference]) -> Iterator[str]:
     yield "p is Holm's correction over all comparisons of a workload."
 
 
-def from_few_seeds(found: dict[str, list[Difference]], *, few: bool = True) -> dict[str, list[Difference]]:
-    """Those of the workloads that no method was trained on with three seeds, so that no winner can be called;
-    with `few=False` the others."""
+def from_seeds_enough(found: dict[str, list[Difference]]) -> dict[str, list[Difference]]:
+    """Those of the workloads that some method was trained on with three seeds: of the others the title of the
+    picture says that no winner can be called."""
     most: dict[tuple[str, str], int] = {}
     for run, every in found.items():
         for each in every:
             most[run, each.workload] = max(each.seeds, most.get((run, each.workload), 0))
     return {
-        run: [each for each in every if (most[run, each.workload] < LEAST_SEEDS) == few]
+        run: [each for each in every if most[run, each.workload] >= LEAST_SEEDS]
         for run, every in found.items()
     }
 
@@ -135,10 +135,7 @@ def difference_findings(
 
 
 def _why(pairs: list[Difference]) -> str:
-    seeds = max(each.seeds for each in pairs)
     needed = [each.seeds_needed for each in pairs if each.seeds_needed]
-    if seeds < LEAST_SEEDS:
-        return f", from {seeds} seed{'' if seeds == 1 else 's'}: that takes three at least"
     return f"; {min(needed)} seeds would do for the clearest" if needed else ""
 
 

@@ -14,7 +14,7 @@ from harness.present.report.comparisons import (
     difference_findings,
     difference_table,
     differences_of,
-    from_few_seeds,
+    from_seeds_enough,
 )
 from harness.present.report.drawings import Drawing, drawings
 from harness.present.report.figures import figure_block
@@ -98,11 +98,9 @@ def _findings(
     tracer: Tracer,
 ) -> Section:
     items = (
-        # That no winner can be called comes before any number that could be read as a ranking.
-        *difference_findings(from_few_seeds(differences), runs, tracer),
         *findings_of_pictures(drawn, runs, tracer),
         *shared_crossings(crossed, runs, tracer),
-        *difference_findings(from_few_seeds(differences, few=False), runs, tracer),
+        *difference_findings(from_seeds_enough(differences), runs, tracer),
     )
     first, rest = items[:MOST_FINDINGS], items[MOST_FINDINGS:]
     blocks: list[Block] = [Statements(items=first)] if first else []
