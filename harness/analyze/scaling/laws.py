@@ -18,7 +18,7 @@ from scipy.special import fdtri, stdtrit
 from harness.analyze.scaling.bounds import exceeded_by
 from harness.analyze.scaling.growth import FLAT, NAMED, POINTS_FOR_A_SHAPE, Scaling
 from harness.analyze.scaling.noise import Curve, block_minima, curve_of
-from harness.analyze.scaling.power import PowerFit, Values, fit_level, fit_power
+from harness.analyze.scaling.power import PowerFit, Values, fit_level, fit_power, least_deviance
 from harness.analyze.scaling.products import bent_products, products_of
 from harness.analyze.scaling.slopes import time_slopes
 from harness.analyze.summary import LEVEL, POINT
@@ -144,7 +144,7 @@ def fit_time(
     )
     bare = _with_change(bare, curve)
     freedom = len(steps) - 3
-    best = fit_power(values, lambda best: best).deviance
+    best = least_deviance(values)
     if freedom > 0 and best / freedom > fdtri(freedom, curve.freedom, MISFIT):
         return _widened(_by_residuals(bare, values), curve.common)
     return _widened(_judge(bare, values, curve.freedom), curve.common)
@@ -164,7 +164,7 @@ def _by_residuals(bare: Scaling, values: Values) -> Scaling:
     freedom = int((~values.exceeded).sum()) - 3
     if freedom < 1:
         return bare
-    best = fit_power(values, lambda best: best).deviance
+    best = least_deviance(values)
     sigma = values.sigma * max(np.sqrt(best / freedom), 1e-9)
     return _judge(bare, replace(values, sigma=sigma), freedom)
 

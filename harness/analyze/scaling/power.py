@@ -89,6 +89,12 @@ def fit_power(
     return _with_intervals(values, best, i, (low, high), possible(float(best.deviance[i])))
 
 
+def least_deviance(values: Values) -> float:
+    """That of the best law of any exponent: `fit_power` without its intervals."""
+    best, i = _zoom_in(values, fit_lines(values, EXPONENTS))
+    return float(best.deviance[i])
+
+
 def fit_level(values: Values) -> float:
     """The deviance of the best constant."""
     design = np.ones((1, len(values.y), 1)) / values.sigma[None, :, None]
