@@ -8,16 +8,18 @@ truth, and what is returned.
 import json
 from collections import Counter
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import json as arrow_json
 
 from harness.rows import ROW_FIELDS, WHOLE_NUMBERS, Defects, settings_text
 from harness.store import RunFolder
+
+if TYPE_CHECKING:  # its import takes longer than parsing, which need not wait for it
+    import pandas as pd
 
 _TYPES = {name: pa.int64() if name in WHOLE_NUMBERS else pa.string() for name in ROW_FIELDS}
 _TYPES |= {"value": pa.float64(), "cell_done": pa.string()}
@@ -32,24 +34,39 @@ class RowFile:
     cells: the ids of the closed cells; `interrupted`: of those that count as missing.
     """
 
-    rows: pd.DataFrame
+    rows: "pd.DataFrame"
     cells: frozenset[str]
     interrupted: frozenset[str]
     defects: Defects
 
 
-def read_rows(folder: RunFolder) -> RowFile:
-    """The same as `folder.contents()`. Raises OSError."""
+@dataclass(frozen=True)
+class Parsed:
+    """A file's lines as columns; no table of a file that is to be read line by line."""
+
+    table: pa.Table | None
+    is_torn: bool  # whether the last line has no end
+
+
+def parse_rows(folder: RunFolder) -> Parsed:
+    """The first half of `read_rows`, which may be taken beside other work. Raises OSError."""
     data = folder.rows_path.read_bytes() if folder.rows_path.exists() else b""
     end = data.rfind(b"\n") + 1
-    table = _parsed(data[:end]) if end else None
-    if table is None:
+    return Parsed(_parsed(data[:end]) if end else None, end < len(data))
+
+
+def read_rows(folder: RunFolder, parsed: Parsed | None = None) -> RowFile:
+    """The same as `folder.contents()`, of what was parsed before where it is given. Raises OSError."""
+    parsed = parsed or parse_rows(folder)
+    if parsed.table is None:
         return _line_by_line(folder)
-    return _last_attempts(table, torn=end < len(data))
+    return _last_attempts(parsed.table, torn=parsed.is_torn)
 
 
-def frame_of_records(records: list[dict[str, Any]]) -> pd.DataFrame:
+def frame_of_records(records: list[dict[str, Any]]) -> "pd.DataFrame":
     """Rows as columns of one type each."""
+    import pandas as pd
+
     frame = pd.DataFrame.from_records(records, columns=list(ROW_FIELDS))
     frame["value"] = frame["value"].astype("float64")
     return frame

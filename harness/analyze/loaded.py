@@ -22,7 +22,7 @@ from harness.analyze.gradient import gradient_summary
 from harness.analyze.points import POINT
 from harness.analyze.summary import accuracy_summary, failures, memory_summary, time_summary
 from harness.frame import with_settings
-from harness.rowfile import read_rows
+from harness.rowfile import Parsed, read_rows
 from harness.store import RunFolder
 from harness.which_run import find_run
 
@@ -144,14 +144,16 @@ class LoadedRun:
         return "\n  ".join([f"LoadedRun {self.path}: {facts}", *self.caveats])
 
 
-def load_run(path: Path | str | RunFolder) -> LoadedRun:
+def load_run(path: Path | str | RunFolder, *, parsed: Parsed | None = None) -> LoadedRun:
     """Read a run folder, finished or not, whole or damaged: a path, or a name as the command line takes it.
+
+    parsed: its rows, where `parse_rows` was at work on them already.
 
     What is missing or cannot be read is said in `caveats`, and the rest is there. Raises UsageError for a
     folder that is no run.
     """
     folder = path if isinstance(path, RunFolder) else RunFolder(find_run(str(path)))
-    file = read_rows(folder)
+    file = read_rows(folder, parsed)
     manifest, about_manifest = read_manifest(folder.manifest_path)
     environment, about_environment = read_environment(folder.environment_path)
     selfchecks, about_selfchecks = read_selfchecks(folder.selfcheck_path)

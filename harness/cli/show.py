@@ -31,12 +31,22 @@ def print_run(folder: Path) -> None:
 
 def _print_run(folder: Path) -> None:
     import shutil
+    from concurrent.futures import ThreadPoolExecutor
 
-    from rich.console import Console
+    from harness.rowfile import parse_rows
+    from harness.store import RunFolder
 
-    from harness.present.tables.show import show_run
+    with ThreadPoolExecutor(1) as beside:
+        parsing = beside.submit(parse_rows, RunFolder(folder))  # needs no interpreter: modules load meanwhile
+
+        from rich.console import Console
+
+        from harness.analyze.loaded import load_run
+        from harness.present.tables.show import show_run
+
+        run = load_run(RunFolder(folder), parsed=parsing.result())
 
     width = shutil.get_terminal_size((120, 40)).columns
     console = Console(width=width, emoji=False)
-    for part in show_run(folder):
+    for part in show_run(run):
         console.print(part)
