@@ -9,11 +9,9 @@ import numpy as np
 import pandas as pd
 
 from harness.rowfile import frame_of_records, read_rows
-from harness.rows import ROW_FIELDS, Row
+from harness.rows import Row
 from harness.settings import telling_apart
 from harness.store import RunFolder
-
-ROW_COLUMNS = list(ROW_FIELDS)
 
 
 def load_frame(path: Path | str | RunFolder, *, every: bool = False) -> pd.DataFrame:
@@ -36,7 +34,7 @@ def frame_of(rows: Iterable[Row]) -> pd.DataFrame:
 
 
 def with_settings(rows: pd.DataFrame) -> pd.DataFrame:
-    """The columns `ROW_COLUMNS`, and those that `load_frame` tells of."""
+    """The columns `ROW_FIELDS`, and those that `load_frame` tells of."""
     frame = rows.reset_index(drop=True)
     if frame.empty:  # from here on every column has values to take its type from
         return frame_of_records([]).assign(

@@ -221,11 +221,6 @@ class RunFolder:
         found = read_json(self.selfcheck_path) if self.selfcheck_path.exists() else []
         return found if isinstance(found, list) else [found]  # once it was the last of them alone
 
-    def failed_instruments(self) -> list[str]:
-        """Those that failed in any selfcheck: rows that were measured then are kept."""
-        checks = [check for found in self.selfchecks() for check in found["checks"]]
-        return list(dict.fromkeys(check["instrument"] for check in checks if check["status"] == "failed"))
-
     def finished(self) -> dict[str, CellRecord]:
         """The last attempt of each closed cell, in the order of closing, whichever plan it was made for.
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 from runs import Notes, run_here, write_suite
 
+from harness.analyze.caveats import about_instruments
 from harness.cli import selfcheck as command
 from harness.cli.app import call
 from harness.cli.progress import Plain
@@ -237,7 +238,9 @@ def test_a_run_goes_on_where_the_check_itself_dies(tmp_path: Path, monkeypatch: 
 def test_a_run_goes_on_where_the_check_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("harness.run.SELFCHECK_S", 0.01)
     folder = tiny_run(tmp_path, Notes())
-    assert folder.failed_instruments() == ["selfcheck"]
+    assert [*about_instruments(folder.selfchecks())] == [
+        "Failed their selfcheck before cells of this run: selfcheck."
+    ]
     (kept,) = folder.selfchecks()
     assert kept["checks"][0]["note"] == "the selfcheck came to no end within 0.01 s."
     assert {row.status for row in folder.rows()} <= {"ok", "skipped"}
@@ -257,7 +260,8 @@ def test_a_later_check_leaves_the_earlier_ones(tmp_path: Path, monkeypatch: pyte
     assert first["time"] <= last["time"]
     assert [check["instrument"] for check in first["checks"]] == ["selfcheck"]
     assert "tracker" in {check["instrument"] for check in last["checks"]}
-    assert "selfcheck" in folder.failed_instruments()
+    (said,) = about_instruments(folder.selfchecks())
+    assert "selfcheck" in said.partition(": ")[2]
 
 
 def test_show_names_the_instruments_that_failed_before_the_run(
@@ -278,7 +282,9 @@ def test_show_names_the_instruments_that_failed_before_the_run(
 def test_a_file_of_one_check_is_still_read(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path)
     folder.selfcheck_path.write_text(json.dumps(Checks("cpu", [unchecked("clock", "it stopped")]).as_json()))
-    assert folder.failed_instruments() == ["clock"]
+    assert [*about_instruments(folder.selfchecks())] == [
+        "Failed their selfcheck before cells of this run: clock."
+    ]
 
 
 def test_a_run_says_in_one_line_what_failed_and_nothing_otherwise(capsys: pytest.CaptureFixture[str]) -> None:

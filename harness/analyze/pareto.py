@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from harness.analyze.finding import Evidence, Finding
 from harness.analyze.gradient import ERRORS
 from harness.analyze.loaded import LoadedRun
 from harness.analyze.summary import POINT
@@ -90,34 +89,6 @@ def pareto_points(run: LoadedRun) -> pd.DataFrame:
     return points[COLUMNS]
 
 
-def pareto_findings(points: pd.DataFrame) -> list[Finding]:
-    """Which points of each workload are efficient, in words; from `pareto_points`."""
-    found = []
-    for workload, part in points.dropna(subset="is_efficient").groupby("workload"):
-        axes = _known(part)
-        efficient = part[part.is_efficient]
-        unsure = part[part.may_be_efficient & ~part.is_efficient]
-        sentence = f"of {len(part)} points {_counted(len(efficient))} efficient in {weighed_axes(part)}: "
-        sentence += _in_words(efficient)
-        if len(unsure):
-            sentence += f"; within the intervals perhaps also {_in_words(unsure)}"
-        partly = part.known_axes.str.count(",") + 1 < len(axes)
-        if (partly & part.is_efficient).any():
-            lacking = _in_words(part[partly & part.is_efficient])
-            sentence += f" (not all of these were measured of {lacking})"
-        evidence = tuple(
-            Evidence(
-                measure=MEASURES[axis],
-                workload=str(workload),
-                methods=tuple(dict.fromkeys(part.method_label)),
-                inner_steps=tuple(sorted(int(steps) for steps in part.inner_steps.unique())),
-            )
-            for axis in axes
-        )
-        found.append(Finding(sentence=sentence, evidence=evidence))
-    return found
-
-
 def weighed_axes(part: pd.DataFrame) -> str:
     """`accuracy, peak memory and seconds a meta-step`: what is known of any of these points."""
     metric = "loss" if (part.metric == "loss").any() else "accuracy"
@@ -126,19 +97,6 @@ def weighed_axes(part: pd.DataFrame) -> str:
 
 def _known(part: pd.DataFrame) -> list[str]:
     return [axis for axis in AXES if part[axis].notna().any()]
-
-
-def _in_words(points: pd.DataFrame) -> str:
-    """`fomaml at 4, 8 and 16, maml at 8 inner steps`"""
-    curves = [
-        f"{label} at {listed([str(steps) for steps in part.inner_steps])}"
-        for label, part in points.groupby("method_label")
-    ]
-    return f"{', '.join(curves)} inner steps"
-
-
-def _counted(number: int) -> str:
-    return f"{number} is" if number == 1 else f"{number} are"
 
 
 def dominated_points(best: np.ndarray, worst: np.ndarray) -> np.ndarray:

@@ -101,19 +101,14 @@ class Order:
         )
 
 
-def orders(frame: pd.DataFrame, errors: Sequence[float] = TARGETS) -> list[Order]:
+def orders_in(reached: pd.DataFrame, frame: pd.DataFrame) -> list[Order]:
     """The least-squares slope of log(work) against log(kappa), for each method and error.
 
-    Over the workloads `linear-regression` that differ in `condition` alone. kappa is that of
-    G = L + lam/2 ||.||^2: (1 + lam) / (1/condition + lam), since L's Hessian has its eigenvalues in
-    [1/condition, 1]. The work is `crossing`, for the grid of inner steps would blur the slope. Only where it
-    is known over the `SPAN`.
+    `reached` is what `work_to_reach` made of `frame`, a run's rows: the workloads `linear-regression` in it
+    that differ in `condition` alone. kappa is that of G = L + lam/2 ||.||^2: (1 + lam) / (1/condition + lam),
+    since L's Hessian has its eigenvalues in [1/condition, 1]. The work is `crossing`, for the grid of inner
+    steps would blur the slope. Only where it is known over the `SPAN`.
     """
-    return orders_in(work_to_reach(frame, errors), frame)
-
-
-def orders_in(reached: pd.DataFrame, frame: pd.DataFrame) -> list[Order]:
-    """`orders` from what `work_to_reach` made of the rows."""
     conditioned = _conditioned(frame, reached.dropna(subset="crossing"))
     found = []
     keys = ["rest", "method", "method_label", "target", "error"]

@@ -1,7 +1,5 @@
 """Names and numbers as people say them."""
 
-from collections.abc import Sequence
-
 from harness.frame import split_workload
 
 NBSP = "\N{NO-BREAK SPACE}"  # keeps a number and its unit on one line
@@ -26,7 +24,3 @@ def workload_in_words(text: str) -> str:
             shown = f"{value:.12g}" if isinstance(value, float) else value
             words.append((phrase or PHRASES.get(key, f"{key} {{}}")).format(shown))
     return ", ".join([name, *words])
-
-
-def listed(names: Sequence[str]) -> str:
-    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)

@@ -13,7 +13,6 @@ from rows import row, whole_run
 from harness.analyze.cost import cost_models
 from harness.analyze.finding import Doubts, Evidence
 from harness.analyze.loaded import LoadedRun, load_run
-from harness.analyze.pareto import pareto_findings
 from harness.frame import frame_of
 
 REFERENCE = Path(__file__).parents[2] / "results" / "reference"
@@ -32,7 +31,6 @@ class Said(Protocol):
 SAID: dict[str, Callable[[LoadedRun], Iterable[Said]]] = {
     "scaling": LoadedRun.scaling,
     "crossings": LoadedRun.crossings,
-    "pareto": lambda run: pareto_findings(run.pareto()),
     "cost": lambda run: cost_models(run.costs()),
     "claims": lambda run: [claim for claim in run.claims() if claim.evidence],
 }

@@ -1,5 +1,6 @@
 """Errors of meta-gradients, their floors and their work, on rows whose right answers are known."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -21,9 +22,13 @@ from rows import (
 
 from harness.analyze.gradient import Floor, error_floors, error_in_words, geometric_mean, gradient_summary
 from harness.analyze.summary import failures
-from harness.analyze.work import Order, orders, work_to_reach
+from harness.analyze.work import TARGETS, Order, orders_in, work_to_reach
 from harness.frame import frame_of
 from harness.rows import Row
+
+
+def orders(rows: pd.DataFrame, errors: Sequence[float] = TARGETS) -> list[Order]:
+    return orders_in(work_to_reach(rows, errors), rows)
 
 
 def frame(*cells: list[Row]) -> pd.DataFrame:

@@ -10,7 +10,7 @@ import pytest
 from rows import GLYPHS, MIB, SETTINGS, accuracy_cell, gradient_cell, memory_cell, row, whole_run, write_run
 
 from harness.analyze.loaded import load_run
-from harness.analyze.pareto import AXES, dominated_points, pareto_findings, pareto_points
+from harness.analyze.pareto import AXES, dominated_points, pareto_points
 from harness.rows import Row
 
 
@@ -79,7 +79,6 @@ def choice(method: str, steps: int, accuracy: float, mib: float, seconds: float)
 def test_a_point_alone_is_held_against_nothing(tmp_path: Path) -> None:
     found = points(tmp_path / "run", choice("maml", 4, 0.8, 100, 0.2))
     assert found.is_efficient.isna().all()
-    assert pareto_findings(found) == []
 
 
 def test_worse_on_every_axis_is_not_efficient_and_better_on_one_is(tmp_path: Path) -> None:
@@ -138,22 +137,6 @@ def test_the_efficient_points_of_a_whole_run_are_those_of_the_definition(tmp_pat
     found = points(tmp_path / "run", whole_run()).dropna(subset=["accuracy", "peak_bytes"])
     costs = found[[*AXES]].assign(accuracy=-found.accuracy).to_numpy().tolist()
     assert found.is_efficient.tolist() == [not dominated for dominated in by_definition(costs)]
-
-
-def test_the_efficient_points_are_put_in_words_with_their_rows(tmp_path: Path) -> None:
-    cells = [
-        *choice("maml", 4, 0.800, 100, 0.2),
-        *choice("maml", 8, 0.900, 200, 0.4),
-        *choice("fomaml", 4, 0.795, 110, 0.3),
-        *choice("reptile", 4, 0.770, 110, 0.3),
-    ]
-    run = load_run(write_run(tmp_path / "run", cells))
-    (finding,) = pareto_findings(pareto_points(run))
-    assert finding.sentence == (
-        "of 4 points 2 are efficient in accuracy, peak memory and seconds a meta-step: maml at 4 "
-        "and 8 inner steps; within the intervals perhaps also fomaml at 4 inner steps"
-    )
-    assert set(finding.cells(run.rows)) == {cell[0].cell_id for cell in cells}
 
 
 def test_gradient_errors_are_weighed_against_one_true_gradient(tmp_path: Path) -> None:

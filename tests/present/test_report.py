@@ -32,7 +32,7 @@ from harness.present.report import write_report
 from harness.present.report.blocks import LINES_SHOWN, Cell, Table
 from harness.present.report.cells import in_digits, numeric_columns
 from harness.present.report.drawings import PAGE
-from harness.present.report.ink import GRAPHICAL, LETTERS, PAPER, contrast, ink_of, lightness_of
+from harness.present.report.ink import PAPER, ink_of, lightness_of, luminance
 from harness.present.report.inline_svg import inline_svg
 from harness.present.report.page import MOST_FINDINGS
 from harness.present.report.sources import IDS_SHOWN
@@ -53,6 +53,14 @@ CONTENT = {
     "time": {"meta_batch_size": 1, "execution": "loop", "rounds": 9, "blocks": 3},
     "memory": {"meta_batch_size": 1, "execution": "vectorized", "task_chunk": 1},
 }
+
+GRAPHICAL, LETTERS = 3.0, 4.5  # of lines and of letters, WCAG 2.2
+
+
+def contrast(first: str, second: str) -> float:
+    """Of two colours, 1 to 21 (WCAG 2.2)."""
+    brighter, darker = sorted((luminance(first), luminance(second)), reverse=True)
+    return (brighter + 0.05) / (darker + 0.05)
 
 
 class Page(HTMLParser):

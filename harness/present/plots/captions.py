@@ -6,12 +6,13 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from harness.analyze.finding import Evidence
+from harness.analyze.words import listed
 from harness.present.plots.curves import Curves, own_flags, shared_flags, split_flags
 from harness.present.plots.pictures import PICTURES
 from harness.present.plots.style import Style
 from harness.present.plots.titles import finding
 from harness.present.tables.caveats import merged
-from harness.present.words import listed, workload_in_words
+from harness.present.words import workload_in_words
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,10 +5,11 @@ import pandas as pd
 
 from harness.analyze.gradient import ROUNDING, error_in_words
 from harness.analyze.steps import on_one_axis
+from harness.analyze.words import listed
 from harness.analyze.work import TARGETS, work_in
 from harness.frame import split_workload
 from harness.present.palette import label_order
-from harness.present.words import NBSP, listed
+from harness.present.words import NBSP
 
 EXACT = 1e-9  # relative: an unrolled method that is further off computes another thing
 CLOSE = 1.05  # a ratio of errors that is no difference

@@ -14,6 +14,7 @@ from harness.analyze.finding import Evidence
 from harness.analyze.gradient import ERRORS
 from harness.analyze.pareto import MEASURES
 from harness.analyze.scaling.growth import MIB
+from harness.analyze.words import listed
 from harness.present.palette import GREY, INK, Look, label_order
 from harness.present.plots.captions import Caption, flagged_somewhere, flagged_throughout, heading_names
 from harness.present.plots.curves import own_flags
@@ -31,7 +32,7 @@ from harness.present.plots.scales import (
 )
 from harness.present.plots.sheet import EDGE, Foot, Heading, panels
 from harness.present.plots.style import SCREEN, Style
-from harness.present.words import listed, workload_in_words
+from harness.present.words import workload_in_words
 
 
 @dataclass(frozen=True)

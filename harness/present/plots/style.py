@@ -5,7 +5,7 @@ Each style is all that depends on it: fonts, sizes in points, room in inches.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import matplotlib as mpl
@@ -133,27 +133,16 @@ PAPER = Style(
     titles=False,
     dpi=400,
 )
-PAPER_WIDE = Style(
+PAPER_WIDE = replace(
+    PAPER,
     name="paper-wide",
-    family="STIXGeneral",
     width=6.75,
     axes=(4.6, 2.2),
     abreast=3,
     trace=(2.6, 1.2),
     traces_abreast=5,
-    left=0.57,
-    bottom=0.37,
     end_labels_up_to=1.1,
-    title=8,
-    text=8,
-    ticks=8,
-    context=8,
-    note=7,
-    least=7,
-    key_line=2.0,
     between_keys=1.4,
     marks=0.75,
-    titles=False,
-    dpi=400,
 )
 STYLES = {style.name: style for style in (SCREEN, PAPER, PAPER_WIDE)}

@@ -5,10 +5,11 @@ import pandas as pd
 from harness.analyze.scaling.growth import MIB
 from harness.analyze.scaling.laws import scaling_fits
 from harness.analyze.steps import on_one_axis
+from harness.analyze.words import listed
 from harness.present.palette import label_order
 from harness.present.plots.gradient_titles import finding_of_gradient
 from harness.present.plots.pictures import PICTURES
-from harness.present.words import NBSP, listed
+from harness.present.words import NBSP
 
 LISTED = 2  # slopes that fit into a title
 

@@ -15,13 +15,14 @@ from harness.analyze.finding import Evidence
 from harness.analyze.loaded import LoadedRun
 from harness.analyze.scaling.growth import MIB
 from harness.analyze.traces import COLUMNS, memory_traces, peak_phases
+from harness.analyze.words import listed
 from harness.present.palette import INK, Look, label_order, looks
 from harness.present.plots.captions import Caption, heading_names
 from harness.present.plots.lettering import width_of, wrap
 from harness.present.plots.scales import name_values, plain
 from harness.present.plots.sheet import ABOVE_AXES, EDGE, LINE, Foot, Heading, add_axes, new_figure
 from harness.present.plots.style import SCREEN, Style
-from harness.present.words import listed, workload_in_words
+from harness.present.words import workload_in_words
 
 # Paul Tol's "pale", made for backgrounds: no method has such a colour.
 PHASES = {

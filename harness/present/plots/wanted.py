@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import pandas as pd
 
 from harness.analyze.loaded import LoadedRun
+from harness.analyze.words import listed
 from harness.errors import UsageError, nearest
 from harness.present.plots.pictures import ALL_PICTURES, PICTURES
 from harness.present.plots.scales import BY_DATA, Logs
-from harness.present.words import listed
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,6 +6,7 @@ import numpy as np
 
 from harness.analyze.accuracy.difference import UNCOMPARED, WEAK, Difference
 from harness.analyze.loaded import LoadedRun
+from harness.analyze.words import counted
 from harness.present.report.blocks import Cell, Statement, Table
 from harness.present.report.cells import NONE, count, number, numeric_columns, text
 from harness.present.report.sources import Tracer
@@ -117,8 +118,8 @@ def difference_findings(
             if not called and any(each.verdict != UNCOMPARED for each in pairs):
                 evidence = dict.fromkeys(e for each in pairs for e in each.evidence)
                 yield Statement(
-                    sentence=f"Accuracy: no winner among {_counted(len(pairs))} between methods can be called"
-                    f"{_why(pairs)}.",
+                    sentence=f"Accuracy: no winner among {counted(len(pairs), 'comparison')} between methods "
+                    f"can be called{_why(pairs)}.",
                     subject=where,
                     sources=tracer.sources(run, evidence),
                     doubt=tracer.doubt(run, evidence),
@@ -137,10 +138,6 @@ def difference_findings(
 def _why(pairs: list[Difference]) -> str:
     needed = [each.seeds_needed for each in pairs if each.seeds_needed]
     return f"; {min(needed)} seeds would do for the clearest" if needed else ""
-
-
-def _counted(number: int) -> str:
-    return f"{number} comparison{'' if number == 1 else 's'}"
 
 
 def _steps(each: Difference) -> Cell:

@@ -22,7 +22,6 @@ STEPS = {
     "rule": 50.0,
     "grey": 38.0,
 }  # CIE lightness of a grey: the first that it is above
-GRAPHICAL, LETTERS = 3.0, 4.5
 
 # CIE lightness. The bounds leave a little more than the contrast that is asked for.
 LIGHTEST = {False: 58.0, True: 47.0}  # on light paper, of lines and of letters: what is lighter is pressed
@@ -69,12 +68,6 @@ def luminance(colour: str) -> float:
     """Relative, 0 to 1 (WCAG 2.2)."""
     linear = [to_linear(int(colour[i : i + 2], 16) / 255) for i in (1, 3, 5)]
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
-
-
-def contrast(first: str, second: str) -> float:
-    """Of two colours, 1 to 21 (WCAG 2.2)."""
-    brighter, darker = sorted((luminance(first), luminance(second)), reverse=True)
-    return (brighter + 0.05) / (darker + 0.05)
 
 
 def style_sheet(inks: set[Ink]) -> str:

@@ -6,10 +6,10 @@ from typing import Any
 
 from harness.analyze.comparison.unlike import unlike
 from harness.analyze.loaded import LoadedRun
+from harness.analyze.words import listed
 from harness.errors import UsageError
 from harness.present.report.blocks import Cell, Table
 from harness.present.report.cells import count, number, numeric_columns, text
-from harness.present.words import listed
 
 UNKNOWN = "unknown"
 FACTS = {

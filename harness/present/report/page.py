@@ -7,6 +7,7 @@ from markupsafe import Markup
 from harness.analyze.accuracy.difference import Difference
 from harness.analyze.loaded import LoadedRun
 from harness.analyze.scaling.crossings import Crossing
+from harness.analyze.words import listed
 from harness.present.plots.draw import names_of
 from harness.present.report.blocks import Block, Caveats, Page, Prose, Section, Statements
 from harness.present.report.choice import pareto_tables
@@ -37,7 +38,7 @@ from harness.present.report.prices import (
 from harness.present.report.protocol import methods_table, protocol_table
 from harness.present.report.sources import Tracer
 from harness.present.report.trouble import caveats_of, failure_table, flag_table
-from harness.present.words import listed, workload_in_words
+from harness.present.words import workload_in_words
 
 MEASURES = {
     "accuracy": "Accuracy",

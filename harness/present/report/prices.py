@@ -7,12 +7,13 @@ import pandas as pd
 from harness.analyze.cost import COUNTS, cost_models
 from harness.analyze.loaded import LoadedRun
 from harness.analyze.scaling.crossings import LESS, Crossing, telling
+from harness.analyze.words import listed
 from harness.present.palette import label_order
 from harness.present.report.blocks import Block, Cell, Prose, Section, Statement, Statements, Table
 from harness.present.report.cells import NONE, count, number, numeric_columns, text
 from harness.present.report.sources import Tracer
 from harness.present.report.where import place
-from harness.present.words import listed, workload_in_words
+from harness.present.words import workload_in_words
 
 NO_CROSSING = (
     "No two curves are known to cross materially, on any measure, at the inner steps that were measured."

@@ -7,7 +7,7 @@ import pandas as pd
 
 from harness.analyze.finding import Doubts, Evidence
 from harness.analyze.loaded import LoadedRun
-from harness.present.words import listed
+from harness.analyze.words import listed
 
 IDS_SHOWN = 100  # of one list: more are given by the words that select them in rows.jsonl
 TRACED = ["measure", "workload", "method_label", "metric", "inner_steps", "cell_id"]

@@ -1,10 +1,10 @@
 """What failed and what is doubted, as tables, and what a reader must know before any figure."""
 
 from harness.analyze.loaded import LoadedRun
+from harness.analyze.words import listed
 from harness.present.report.blocks import Table
 from harness.present.report.cells import count, numeric_columns, text
 from harness.present.tables.caveats import flag_lines
-from harness.present.words import listed
 
 
 def failure_table(runs: dict[str, LoadedRun]) -> Table:
