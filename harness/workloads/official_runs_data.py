@@ -128,6 +128,9 @@ def _read(source: Source, path: PurePosixPath, files: Mapping[str, Member]) -> O
         )
     training = np.stack([files[file].ink() for file in TRAINING])
     test = np.stack([files[file].ink() for file in TEST])
+    for file, ink in zip((*TRAINING, *TEST), (*training, *test), strict=True):
+        if not ink.any():
+            raise UsageError(f"{source.path}: {files[file].name} is blank; {source.again()}.")
     return OfficialRun(path.name, training, test, _labels(source, files[LABELS]))
 
 

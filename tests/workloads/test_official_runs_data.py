@@ -18,12 +18,12 @@ def order(run: int) -> np.ndarray:
     return np.random.default_rng(run).permutation(20)
 
 
-def files(run: int, *, ink: int = 0) -> dict[str, bytes]:
+def files(run: int) -> dict[str, bytes]:
     """A run as published; the drawing of class c is a bar in row c, of its test item one pixel longer."""
 
     def drawing(character: int, length: int) -> bytes:
         picture = Image.new("1", (105, 105), 1)
-        picture.paste(ink, (run, 5 * character, run + length, 5 * character + 3))
+        picture.paste(0, (run, 5 * character, run + length, 5 * character + 3))
         buffer = io.BytesIO()
         picture.save(buffer, "PNG")
         return buffer.getvalue()
@@ -205,6 +205,13 @@ def test_an_incomplete_run_names_what_it_lacks(tmp_path: Path, file: str, zipped
 def test_an_unreadable_drawing_is_named(tmp_path: Path, damage: bytes) -> None:
     source = write_zip(tmp_path / "runs.zip", files(1) | {"run01/test/item03.png": damage})
     assert f"{source}: the image run01/test/item03.png cannot be read" in fails(tmp_path)
+
+
+def test_a_blank_drawing_is_named(tmp_path: Path) -> None:
+    blank = io.BytesIO()
+    Image.new("1", (105, 105), 1).save(blank, "PNG")
+    source = write_zip(tmp_path / "runs.zip", files(1) | {"run01/training/class03.png": blank.getvalue()})
+    assert f"{source}: run01/training/class03.png is blank; download" in fails(tmp_path)
 
 
 GOOD = files(1)["run01/class_labels.txt"].decode()
