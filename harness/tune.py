@@ -30,7 +30,7 @@ from harness.run import (
     missing,
     refuse_another_plan,
 )
-from harness.settings import set_dotted
+from harness.settings import flat, set_dotted
 from harness.store import RESULTS, RunFolder
 from harness.suite import Suite, load_suite
 from harness.tuned_suite import write_tuned_suite
@@ -132,8 +132,6 @@ class Tuned:
     folder: Path
     suite_file: Path
     searches: list[Search]
-    validation: str
-    """What the scores are of, in words."""
 
 
 class TuningWatcher(Watcher, Protocol):
@@ -193,7 +191,7 @@ def tune(options: Options, trials: int, search_seed: int, watcher: TuningWatcher
             target = folder.path / f"{suite.name}.toml"
             winners = [changed(s.spec, s.best.changes) for s in searches if s.best is not None]
             write_tuned_suite(options.suite, target, winners, _header(judged, trials, score))
-    return Tuned(folder.path, target, searches, _validation_in_words(judged, score))
+    return Tuned(folder.path, target, searches)
 
 
 def _header(suite: Suite, trials: int, score: str) -> str:
@@ -237,8 +235,9 @@ def searches_of(resolved: Resolved, suite: Suite, score: str, search_seed: int) 
     for spec, method in zip(suite.methods, with_variants(resolved.methods), strict=True):
         if not method.runs:
             raise UsageError(f"{method.name} cannot be tried: {method.missing or method.broken}")
-        own = {name: _value(method.settings, name) for name in method.search_space}
-        space = {name: where for name, where in method.search_space.items() if own[name] is not None}
+        own = flat(method.settings)
+        # The outer rule in force may have other settings than the one that the class had in mind.
+        space = {name: where for name, where in method.search_space.items() if name in own}
         if not space:
             raise UsageError(
                 f"method '{method.name}' declares nothing to search; give its class a line such as "
@@ -290,14 +289,20 @@ def _manifest(plan: Plan, suite: Suite, searches: list[Search], trials: int, see
     found = [
         {
             "method": search.label,
-            "space": {name: repr(where) for name, where in search.space.items()},
+            "space": {name: str(where) for name, where in search.space.items()},
             "own": search.own,
             "best": None if search.best is None else search.best.number,
             "trials": [vars(trial) for trial in search.trials],
         }
         for search in searches
     ]
-    tuning = {"trials": trials, "search_seed": seed, "methods": found}
+    tuning = {
+        "trials": trials,
+        "search_seed": seed,
+        "judged_by": _validation_in_words(suite, searches[0].score),
+        "score": searches[0].score,
+        "methods": found,
+    }
     return plan.manifest(suite, environment.command_line()) | {"tuning": tuning}
 
 
@@ -313,14 +318,6 @@ def _validation_in_words(suite: Suite, score: str) -> str:
 
 def _label(method: ResolvedMethod) -> str:
     return f"{method.name}[{method.variant}]" if method.variant else method.name
-
-
-def _value(settings: dict[str, Any], name: str) -> Any:
-    """The value of a setting by its dotted name; None where the rule in force has none such."""
-    inside: Any = settings
-    for part in name.split("."):
-        inside = inside.get(part) if isinstance(inside, dict) else None
-    return inside
 
 
 def _rounded(value: Any) -> Any:

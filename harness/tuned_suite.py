@@ -6,7 +6,7 @@ from typing import Any
 
 from harness.files import replace_file
 from harness.protocol import MethodSpec
-from harness.settings import parse_spec
+from harness.settings import flat, parse_spec
 from harness.suite import read_suite
 
 
@@ -41,13 +41,5 @@ def _inline(settings: Mapping[str, Any]) -> Any:
     """An inline table, with dotted keys for what is nested: `{ inner_lr = 0.4, outer.lr = 0.01 }`."""
     import tomlkit
 
-    pairs = ", ".join(f"{key} = {tomlkit.item(value).as_string()}" for key, value in _flat(settings, ""))
+    pairs = ", ".join(f"{key} = {tomlkit.item(value).as_string()}" for key, value in flat(settings).items())
     return tomlkit.parse(f"table = {{ {pairs} }}")["table"]
-
-
-def _flat(settings: Mapping[str, Any], prefix: str) -> Iterable[tuple[str, Any]]:
-    for key, value in settings.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{key}.")
-        else:
-            yield prefix + key, value

@@ -1,14 +1,11 @@
 """`innerloop tune SUITE`"""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from harness.quantities import duration
-
-if TYPE_CHECKING:
-    from harness.tune import Search, Tuned
 
 ALL_OK, SOME_FAILED = 0, 3
 
@@ -18,7 +15,7 @@ def tune(
     budget: Annotated[
         int,
         typer.Option(
-            min=1, metavar="N", help="Trials of each method; the first has its settings in the suite."
+            min=1, metavar="N", help="Trials of each method; the first is its setting in the suite."
         ),
     ],
     method: Annotated[
@@ -60,6 +57,7 @@ def tune(
     """
     from harness.cli.progress import watcher
     from harness.cli.run import politely_killed, seeds
+    from harness.cli.show import print_run
     from harness.run import Options
     from harness.suite import Overrides
     from harness.tune import tune as search
@@ -74,35 +72,6 @@ def tune(
     )
     with politely_killed(), watcher() as watching:
         tuned = search(options, budget, search_seed, watching)
-    _print(tuned)
+    print_run(tuned.folder)
+    typer.echo(f"Rows are in {tuned.folder}, the suite with the best settings is {tuned.suite_file}")
     return SOME_FAILED if any(trial.score is None for s in tuned.searches for trial in s.trials) else ALL_OK
-
-
-def _print(tuned: "Tuned") -> None:
-    """The winners, and where everything is."""
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(box=box.SIMPLE, title=f"Searched by {tuned.validation}", title_justify="left")
-    for column in ("method", "trials", "failed", "own setting", "best", "its settings"):
-        table.add_column(column, justify="left" if column in ("method", "its settings") else "right")
-    for search in tuned.searches:
-        table.add_row(*_line(search))
-    Console().print(table)
-    typer.echo(f"Rows and trials are in {tuned.folder}, the winning suite is {tuned.suite_file}")
-
-
-def _line(search: "Search") -> tuple[str, ...]:
-    failed = sum(trial.score is None for trial in search.trials)
-    own, best = search.trials[0], search.best
-    if best is None:
-        return search.label, str(len(search.trials)), str(failed), "-", "-", f"all failed: {own.reason}"
-    from harness.settings import format_settings
-
-    settings = format_settings(best.changes) if best.changes else "the suite's own"
-    return search.label, str(len(search.trials)), str(failed), _score(own.score), _score(best.score), settings
-
-
-def _score(score: float | None) -> str:
-    return "-" if score is None else f"{score:.3f}"
