@@ -56,7 +56,7 @@ def measure_accuracy(bench: Bench, progress: Callable[[float, str], None]) -> It
                 min(evaluation_chunk(settings), max(settings.validation_tasks, test_tasks)),
             )
     per_task: dict[str, Tensor] = {}
-    if settings.untrained:
+    if settings.test and settings.untrained:
         progress(0.0, "testing the untrained initialisation")
         per_task[f"untrained_{score}"] = test(learner.meta)
     begin = time.perf_counter()
@@ -71,8 +71,9 @@ def measure_accuracy(bench: Bench, progress: Callable[[float, str], None]) -> It
             progress=progress,
         )
     seconds = time.perf_counter() - begin
-    progress(1.0, "testing")
-    per_task = {score: test(trained.meta), **per_task, **bench.tasks.floors(bench.seed, test_tasks)}
+    if settings.test:
+        progress(1.0, "testing")
+        per_task = {score: test(trained.meta), **per_task, **bench.tasks.floors(bench.seed, test_tasks)}
 
     tested = f"{test_tasks} test tasks, {method.inner_steps} inner steps"
     for metric, values in per_task.items():
@@ -80,14 +81,19 @@ def measure_accuracy(bench: Bench, progress: Callable[[float, str], None]) -> It
         yield Reading(0, f"{metric}_ci95", half_width(values), unit, detail="95% half-width over tasks")
     for step, value in trained.validation:
         yield Reading(0, f"validation_{score}", value, unit, repeat=step)
+    selected = (
+        f"of {settings.validation_tasks} validation tasks, the best of {len(trained.validation)} readings"
+    )
+    yield Reading(0, f"selected_validation_{score}", trained.best_score, unit, detail=selected)
     yield Reading(0, "selected_meta_step", trained.best_step, "step", detail="best on validation tasks")
-    yield Reading(0, "train_seconds", seconds, "s", detail=f"{settings.meta_steps} meta-steps and validation")
+    yield Reading(0, "train_seconds", seconds, "s", detail=f"{trained.steps} meta-steps and validation")
     for name in records.count:
         detail = f"mean over tasks and meta-steps; largest {records.maximum[name]:.4g}"
         yield Reading(0, name, records.mean(name), "", detail=detail)
     yield from doubts(records)
-    scores = {metric: values.tolist() for metric, values in per_task.items()}
-    yield Samples("per_task", {"task": list(range(test_tasks)), **scores})
+    if settings.test:
+        scores = {metric: values.tolist() for metric, values in per_task.items()}
+        yield Samples("per_task", {"task": list(range(test_tasks)), **scores})
 
 
 def half_width(values: Tensor) -> float:
