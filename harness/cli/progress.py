@@ -46,7 +46,9 @@ class Estimate:
         return f"{over}{clock(known)} left"
 
     def left_of(self, worker: Worker) -> float | None:
-        """Seconds until the worker's cell is done, by its own progress or by its kin."""
+        """Seconds until the worker's cell is done, by its own word, by its progress or by its kin."""
+        if worker.end is not None:
+            return max(0.0, worker.end - time.monotonic())
         spent = time.monotonic() - worker.started
         whole = self.of(worker.launch.cell)
         if worker.fraction > 0.05:
