@@ -7,6 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from harness.core.episodes import Shots, TaskBatch
 from harness.core.model import Model
@@ -14,7 +15,7 @@ from harness.core.objective import cross_entropy
 from harness.core.seeds import generator
 from harness.errors import UsageError
 from harness.workloads.base import Score, Split, Tasks, Workload
-from harness.workloads.imageset import ImageSet, load_split, split_fingerprint
+from harness.workloads.imageset import SIDE, ImageSet, load_split, split_fingerprint
 from harness.workloads.models import Conv4, Down, Norm
 
 ROTATIONS = 4  # by 0, 90, 180 and 270 degrees, each a class of its own, as in Santoro et al. 2016
@@ -29,12 +30,15 @@ class FewShotImages(Workload):
     norm: what batch norm normalises by: "batch-stats" (the batch at hand, transductive: as published),
         "support-stats" (the support set's statistics for the query too) or "none".
     down: how a block halves the image: "stride" or "max-pool".
-    rotations: whether rotations by 90 degrees make further classes, in training only.
     """
 
     score: ClassVar[Score] = "accuracy"
     loss_function = staticmethod(cross_entropy)
     split_name: ClassVar[str]
+    channels: ClassVar[int] = 1
+    size: ClassVar[int] = SIDE
+    """Of the images that `load` gives: 1 channel or 3, and the pixels of a side."""
+    examples: ClassVar[str] = "images"
 
     ways: int = 5
     shots: int = 1
@@ -42,7 +46,6 @@ class FewShotImages(Workload):
     filters: int = 64
     norm: Norm = "batch-stats"
     down: Down = "stride"
-    rotations: bool = True
 
     def __post_init__(self) -> None:
         for setting in ("ways", "shots", "queries", "filters"):
@@ -55,50 +58,86 @@ class FewShotImages(Workload):
     def load(self, data_root: Path | None) -> ImageSet:
         """The images of all splits."""
 
+    def turns(self, split: Split) -> int:
+        """How many quarter turns of a class are classes of their own; 1 where only the upright one is."""
+        return 1
+
     def model(self) -> Model:
-        return Conv4(ways=self.ways, filters=self.filters, norm=self.norm, down=self.down)
+        return Conv4(
+            ways=self.ways,
+            filters=self.filters,
+            channels=self.channels,
+            size=self.size,
+            norm=self.norm,
+            down=self.down,
+        )
 
     def open(self, data_root: Path | None) -> Tasks:
         images = self.load(data_root)
-        splits = {name: images.subset(classes) for name, classes in load_split(self.split_name).items()}
+        assert (images.channels, images.size) == (self.channels, self.size), "what `model` is made for"
+        rows = {split: images.rows(classes) for split, classes in load_split(self.split_name).items()}
         drawings = images.images.shape[1]
         if self.shots + self.queries > drawings:
             raise UsageError(
                 f"workload '{self.name}': shots={self.shots} and queries={self.queries} need "
-                f"{self.shots + self.queries} drawings a class, but there are {drawings}; lower one of them."
+                f"{self.shots + self.queries} {self.examples} a class, but there are {drawings}; "
+                "lower one of them."
             )
-        smallest = min(splits, key=lambda name: len(splits[name].names))
-        if self.ways > len(splits[smallest].names):
+        smallest = min(rows, key=lambda split: len(rows[split]))
+        if self.ways > len(rows[smallest]):
             raise UsageError(
-                f"workload '{self.name}': ways={self.ways} is more than the {len(splits[smallest].names)} "
+                f"workload '{self.name}': ways={self.ways} is more than the {len(rows[smallest])} "
                 f"classes of its {smallest} split; lower ways."
             )
-        return ImageTasks(self, splits, f"{images.fingerprint}:{split_fingerprint(self.split_name)}")
+        return ImageTasks(self, images, rows, f"{images.fingerprint}:{split_fingerprint(self.split_name)}")
+
+
+class Characters(FewShotImages):
+    """Few-shot classification of drawn characters.
+
+    rotations: whether rotations by 90 degrees make further classes, in training only.
+    """
+
+    examples: ClassVar[str] = "drawings"
+
+    rotations: bool = True
+
+    def turns(self, split: Split) -> int:
+        return ROTATIONS if self.rotations and split == "train" else 1
 
 
 class ImageTasks(Tasks):
-    """Episodes over classes held in host memory as uint8; a meta-batch is one indexing operation."""
+    """Episodes over classes held in host memory as uint8; a meta-batch is one indexing operation.
 
-    def __init__(self, workload: FewShotImages, splits: Mapping[str, ImageSet], fingerprint: str) -> None:
+    rows: for each split, which classes of `images` it has.
+    """
+
+    def __init__(
+        self,
+        workload: FewShotImages,
+        images: ImageSet,
+        rows: Mapping[str, NDArray[np.int64]],
+        fingerprint: str,
+    ) -> None:
         self.workload = workload
-        self.splits = splits
+        self.images = images.images
+        self.rows = rows
         self.fingerprint = fingerprint
 
     def sample(self, split: Split, seed: int, start: int, count: int) -> TaskBatch:
         w = self.workload
-        images = self.splits[split].images
-        characters, drawings = images.shape[:2]
-        turned = w.rotations and split == "train"
+        rows, turns = self.rows[split], w.turns(split)
+        characters, drawings = len(rows), self.images.shape[1]
         classes = np.empty((count, w.ways), np.int64)
         chosen = np.empty((count, w.ways, w.shots + w.queries), np.int64)
         seeds = []
         for row in range(count):
             draw = generator("episode", w.name, split, seed, start + row)
-            classes[row] = draw.choice(characters * (ROTATIONS if turned else 1), w.ways, replace=False)
+            classes[row] = draw.choice(characters * turns, w.ways, replace=False)
             chosen[row] = draw.random((w.ways, drawings)).argsort(1)[:, : w.shots + w.queries]
             seeds.append(int(draw.integers(2**62)))
-        pixels = images[(classes % characters)[..., None], chosen]
-        for quarter in range(1, ROTATIONS if turned else 1):
+        pixels = self.images[rows[classes % characters][..., None], chosen]
+        for quarter in range(1, turns):
             where = classes // characters == quarter
             pixels[where] = np.rot90(pixels[where], quarter, axes=(-2, -1))
         inputs = torch.from_numpy(pixels).float().div_(255)
@@ -106,7 +145,7 @@ class ImageTasks(Tasks):
 
 
 def _shots(images: torch.Tensor) -> Shots:
-    """[T, ways, k, h, w] as shots [T, ways * k, 1, h, w] with their classes."""
+    """[T, ways, k, h, w] or [T, ways, k, 3, h, w] as shots [T, ways * k, 1 or 3, h, w] with their classes."""
     tasks, ways, k = images.shape[:3]
     targets = torch.arange(ways).repeat_interleave(k).repeat(tasks, 1)
-    return Shots(images.reshape(tasks, ways * k, 1, *images.shape[3:]).contiguous(), targets)
+    return Shots(images.reshape(tasks, ways * k, -1, *images.shape[-2:]).contiguous(), targets)
