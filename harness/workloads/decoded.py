@@ -218,7 +218,6 @@ def _told(file: Path) -> Iterator[None]:
 def _unwritable(file: Path, failure: OSError) -> UsageError:
     elsewhere = "name another folder in the environment variable INNERLOOP_CACHE"
     if failure.errno in FULL:
-        return UsageError(
-            f"{file.parent} has no room for the decoded images ({failure.strerror}); make some, or {elsewhere}."
-        )
+        what = f"{file.parent} has no room for the decoded images ({failure.strerror})"
+        return UsageError(f"{what}; make some, or {elsewhere}.")
     return UsageError(f"{file} cannot be written ({failure.strerror}); {elsewhere}.")
