@@ -3,10 +3,10 @@
 Decoding takes seconds (Omniglot) to minutes (Mini-ImageNet), and every cell is a fresh process. A file lies
 in `INNERLOOP_CACHE`, or in `innerloop` in the user's cache folder, and holds
 
-    MAGIC, zeros up to OFFSET | the image bytes, class after class | a footer (JSON) | its length (8 bytes)
+    MAGIC, zeros up to OFFSET | the image bytes, by class name | a footer (JSON) | its length (8 bytes)
 
-*Written.* Class after class, so that no set need fit in memory, beside its place, and renamed into it once it
-is on the disk: whatever kills the writer, a reader sees a whole file or none. One process decodes; others
+*Written.* One class at a time, so that no set need fit in memory, beside its place, and renamed into it once
+it is on the disk: whatever kills the writer, a reader sees a whole file or none. One process decodes; others
 that want the same wait for it.
 
 *Trusted.* Reading a gigabyte in order to check it would cost every cell seconds. So a file is believed while
@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 
 from harness.errors import UsageError
 from harness.files import sync_folder, write_all
-from harness.workloads.imageset import ImageSet, begin_fingerprint, check_layout, fingerprint
+from harness.workloads.imageset import ImageSet, check_layout, fingerprint
 
 MAGIC = b"innerloop images 2\n"  # raise the number with any change to this format
 OFFSET = 4096  # bytes; a page, so that the map begins with the first image
@@ -48,12 +48,12 @@ class Decoding:
 
     names: of the classes, sorted and unique.
     shape: of the images of a class: (n, size, size) or (n, 3, size, size).
-    classes: the images of each class, uint8 of that shape, in the order of names. May raise UsageError.
+    classes: the name and the images, uint8 of that shape, of each class, in any order. May raise UsageError.
     """
 
     names: tuple[str, ...]
     shape: tuple[int, ...]
-    classes: Iterable[NDArray[np.uint8]]
+    classes: Iterable[tuple[str, NDArray[np.uint8]]]
 
     def __post_init__(self) -> None:
         check_layout(self.names, np.dtype(np.uint8), self.whole_shape)
@@ -62,12 +62,20 @@ class Decoding:
     def whole_shape(self) -> tuple[int, ...]:
         return (len(self.names), *self.shape)
 
-    def contiguous(self) -> Iterator[NDArray[np.uint8]]:
-        """The classes, each checked. Raises ValueError where they are not what they should be."""
-        for _, images in zip(self.names, self.classes, strict=True):
+    def rows(self) -> Iterator[tuple[int, NDArray[np.uint8]]]:
+        """Where each class belongs among the names, and its images, contiguous.
+
+        Raises ValueError where a class is missing, comes twice or is not what it should be.
+        """
+        missing = {name: row for row, name in enumerate(self.names)}
+        for name, images in self.classes:
             if images.dtype != np.uint8 or images.shape != self.shape:
-                raise ValueError(f"a class is {images.dtype} {images.shape}; wanted uint8 {self.shape}")
-            yield np.ascontiguousarray(images)
+                raise ValueError(f"{name} is {images.dtype} {images.shape}; wanted uint8 {self.shape}")
+            if name not in missing:
+                raise ValueError(f"{name} is unknown or comes twice")
+            yield missing.pop(name), np.ascontiguousarray(images)
+        if missing:
+            raise ValueError(f"{min(missing)} is missing")
 
 
 def load_decoded(dataset: str, facts: object, decode: Callable[[], Decoding]) -> ImageSet:
@@ -133,7 +141,10 @@ def _in_memory(decoding: Decoding, why: str) -> ImageSet:
             f"{why}, and {size / 1e9:.1f} GB of decoded images are too much to hold in every process; name a "
             "folder that can be written in the environment variable INNERLOOP_CACHE."
         )
-    return ImageSet.of(decoding.names, np.stack(list(decoding.contiguous())))
+    images = np.empty(decoding.whole_shape, np.uint8)
+    for row, one in decoding.rows():
+        images[row] = one
+    return ImageSet.of(decoding.names, images)
 
 
 def _read(file: Path, key: str) -> ImageSet | None:
@@ -168,27 +179,28 @@ def _read(file: Path, key: str) -> ImageSet | None:
 def _write(file: Path, key: str, decoding: Decoding) -> ImageSet:
     """Decodes into the file, which is there whole or not at all. Raises UsageError."""
     part = file.with_suffix(".part")  # the lock's holder writes it, over what a killed one left
-    digest = begin_fingerprint(decoding.names, decoding.whole_shape)
+    shape, size = decoding.whole_shape, math.prod(decoding.shape)
     try:
         with _told(file):
-            handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+            handle = os.open(part, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o644)
         try:
             with _told(file):
                 write_all(handle, MAGIC.ljust(OFFSET, b"\0"))
-            for images in decoding.contiguous():
-                digest.update(images.data)
+            for row, images in decoding.rows():
                 with _told(file):
+                    os.lseek(handle, OFFSET + row * size, os.SEEK_SET)
                     write_all(handle, images.data.cast("B"))
             written = time.time_ns() // COARSEST * COARSEST
             footer = {
                 "key": key,
                 "names": decoding.names,
-                "shape": decoding.whole_shape,
-                "fingerprint": digest.hexdigest(),
+                "shape": shape,
+                "fingerprint": fingerprint(decoding.names, np.memmap(part, np.uint8, "r", OFFSET, shape)),
                 "written_ns": written,
             }
             content = json.dumps(footer).encode()
             with _told(file):
+                os.lseek(handle, 0, os.SEEK_END)
                 write_all(handle, content + len(content).to_bytes(LENGTH, "little"))
                 os.utime(handle, ns=(written, written))
                 os.fsync(handle)

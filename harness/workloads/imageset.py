@@ -86,14 +86,10 @@ def check_layout(names: Sequence[str], dtype: np.dtype, shape: tuple[int, ...]) 
 
 def fingerprint(names: Sequence[str], images: NDArray[np.uint8]) -> str:
     """sha256 (hex) of the names, the shape and the image bytes."""
-    digest = begin_fingerprint(names, images.shape)
+    digest = hashlib.sha256()
+    digest.update(json.dumps([list(names), list(images.shape)]).encode())
     digest.update(np.ascontiguousarray(images).data)
     return digest.hexdigest()
-
-
-def begin_fingerprint(names: Sequence[str], shape: Sequence[int]) -> "hashlib._Hash":
-    """The digest that becomes `fingerprint` once it is updated with the image bytes, class after class."""
-    return hashlib.sha256(json.dumps([list(names), list(shape)]).encode())
 
 
 def load_split(name: str) -> dict[str, tuple[str, ...]]:

@@ -216,5 +216,4 @@ def _decode(sources: Sequence[Source], expected: frozenset[str]) -> Decoding:
             f"{places}: {len(missing)} of {len(expected)} classes are missing, the first is {missing[0]}; "
             f"download {' and '.join(source.archive + '.zip' for source in sources)} again from {ADDRESS}/."
         )
-    names = tuple(sorted(classes))
-    return Decoding(names, (DRAWINGS, SIDE, SIDE), (classes[name] for name in names))
+    return Decoding(tuple(sorted(classes)), (DRAWINGS, SIDE, SIDE), classes.items())

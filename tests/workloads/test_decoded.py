@@ -21,10 +21,11 @@ NAMES = ("a", "b", "c")
 SHAPE = (4, 3, 6, 6)
 PIXELS = np.random.default_rng(0).integers(0, 256, (len(NAMES), *SHAPE), dtype=np.uint8)
 MADE = ImageSet.of(NAMES, PIXELS)
+ORDER = (1, 0, 2)  # of decoding
 
 
 class Decoder:
-    """Gives MADE; counts how often, and does what it is told to between the second class and the third."""
+    """Gives MADE; counts how often. A subclass interrupts before the last class."""
 
     def __init__(self, log: Path | None = None) -> None:
         self.decodings = 0
@@ -37,11 +38,11 @@ class Decoder:
                 log.write(f"{os.getpid()}\n")
         return Decoding(NAMES, SHAPE, self.classes())
 
-    def classes(self) -> Iterator[np.ndarray]:
-        for index, images in enumerate(PIXELS):
-            if index == 2:
+    def classes(self) -> Iterator[tuple[str, np.ndarray]]:
+        for index in ORDER:
+            if index == ORDER[-1]:
                 self.interrupt()
-            yield images
+            yield NAMES[index], PIXELS[index]
 
     def interrupt(self) -> None:
         pass
@@ -147,7 +148,7 @@ def test_a_set_is_never_held_whole_while_it_is_written(monkeypatch: pytest.Monke
 
     class Watching(Decoder):
         def interrupt(self) -> None:
-            assert written == [decoded.OFFSET, PIXELS[0].nbytes, PIXELS[1].nbytes]
+            assert written == [decoded.OFFSET, PIXELS[1].nbytes, PIXELS[0].nbytes]
 
     monkeypatch.setattr(decoded, "write_all", counted)
     check(load(Watching()))
@@ -231,10 +232,26 @@ def test_an_error_of_decoding_is_not_laid_to_the_cache() -> None:
         load(Broken())
 
 
-@pytest.mark.parametrize("shape", [(4, 6, 6), (4, 3, 6, 5)], ids=["grey", "not square"])
-def test_a_class_of_another_shape_is_refused(shape: tuple[int, ...]) -> None:
-    with pytest.raises(ValueError, match="wanted uint8"):
-        load_decoded("made", "facts", lambda: Decoding(("a",), SHAPE, iter([np.zeros(shape, np.uint8)])))
+ZEROS = np.zeros(SHAPE, np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("classes", "wrong"),
+    [
+        ([("a", ZEROS[:, 0]), ("b", ZEROS)], r"a is uint8 \(4, 6, 6\); wanted uint8 \(4, 3, 6, 6\)"),
+        ([("a", ZEROS.astype(float)), ("b", ZEROS)], "a is float64"),
+        ([("a", ZEROS)], "b is missing"),
+        ([("a", ZEROS), ("b", ZEROS), ("a", ZEROS)], "a is unknown or comes twice"),
+        ([("a", ZEROS), ("c", ZEROS)], "c is unknown or comes twice"),
+    ],
+    ids=["shape", "type", "missing", "twice", "unknown"],
+)
+def test_classes_that_are_not_as_announced_are_refused(
+    own_image_cache: Path, classes: list[tuple[str, np.ndarray]], wrong: str
+) -> None:
+    with pytest.raises(ValueError, match=wrong):
+        load_decoded("made", "facts", lambda: Decoding(("a", "b"), SHAPE, classes))
+    assert images_in(own_image_cache) == []
 
 
 # --- several processes ---
