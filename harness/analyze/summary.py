@@ -46,8 +46,8 @@ def accuracy_summary(frame: pd.DataFrame) -> pd.DataFrame:
 
     `gain` is the distance from the untrained start, positive where training helped. Each of the `FLOORS` has
     its mean and, as `_ci95`, its half-width over test tasks; NaN where the workload has no such floor. One
-    that is the same in every seed tells that all seeds had the same test tasks, as where a dataset has only so
-    many: more seeds then make no interval over tasks narrower.
+    that is the same in every seed tells that all seeds had the same test tasks, as where a dataset has only
+    so many: more seeds then make no interval over tasks narrower.
     """
     records = []
     for rows in points_of(frame, "accuracy"):

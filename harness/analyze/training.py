@@ -9,7 +9,7 @@ from harness.analyze.points import POINT
 
 VALIDATION = ("validation_accuracy", "validation_loss")
 SELECTED, THROUGHPUT = "selected_meta_step", "meta_steps_per_second"
-COLUMNS = [*POINT, "seed", "score", "meta_step", "value", "is_selected"]
+COLUMNS = [*POINT, "seed", "score", "meta_step", "value", "selected", "is_selected"]
 SUMMARY = [
     *("score", "seeds", "ended_low", "ended_high", "selected_low", "selected_high"),
     *("at_the_end", "selected_score", "steps_per_second"),
@@ -19,7 +19,8 @@ SUMMARY = [
 def learning_curves(rows: pd.DataFrame) -> pd.DataFrame:
     """A line a validation: the mean score on validation tasks at a meta-step (0: the untrained start).
 
-    `score` is `accuracy` or `loss`; `is_selected`, whether the parameters of this meta-step were tested.
+    `score` is `accuracy` or `loss`; `selected` the meta-step whose parameters were tested, NaN where the rows
+    do not say; `is_selected`, whether it is this one.
     """
     some = rows[(rows.measure == "accuracy") & (rows.status == "ok")]
     curves = some[some.metric.isin(VALIDATION)]

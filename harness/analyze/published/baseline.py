@@ -12,21 +12,28 @@ from harness.analyze.accuracy.scores import Scores, task_scores, test_scores
 from harness.analyze.finding import Evidence
 from harness.analyze.intervals import SEEDS_FOR_T, mean_over_seeds, t_interval
 from harness.analyze.loaded import LoadedRun
-from harness.analyze.published.beside import points_of_choice
-from harness.analyze.words import counted
+from harness.analyze.published.beside import lines_of, points_of_choice
 from harness.frame import split_workload
 
 BASELINE = "hausdorff_accuracy"
 OFFICIAL = "omniglot-official-runs"
 
 
+@dataclass(frozen=True)
+class Halves:
+    """95% half-widths of a mean: Student's over seeds, from three on, which holds for these test tasks alone,
+    and over test tasks, which holds for these trained models alone. NaN where it is not known."""
+
+    seeds: float
+    tasks: float
+
+
 @dataclass(frozen=True, kw_only=True)
 class AgainstBaseline:
     """The error of a method at the inner steps that its validation tasks choose. All numbers are % or points.
 
-    low and high: Student's over seeds from three on (`interval` is `seeds`), over test tasks below (`tasks`).
-    difference: the method's error less the baseline's, paired: over seeds, which had the same tasks; below
-        three seeds over tasks, where the cells have left the values of each; else without an interval.
+    difference: the method's error less the baseline's, paired by seed and by task. Over tasks it is known
+        where the cells have left the values of each.
     """
 
     workload: str
@@ -34,27 +41,19 @@ class AgainstBaseline:
     method_label: str
     inner_steps: int
     error: float
-    low: float
-    high: float
-    interval: str
+    halves: Halves
     seeds: int
     tasks: int | None
     baseline: float
-    baseline_half: float  # over test tasks
+    baseline_half: float  # over test tasks, as is the other
+    neighbour: float
+    neighbour_half: float
     difference: float
-    difference_low: float
-    difference_high: float
-    difference_over: str  # "seeds" | "tasks" or empty
+    difference_halves: Halves
 
     @property
     def is_official(self) -> bool:
         return split_workload(self.workload)[0] == OFFICIAL
-
-    @property
-    def basis(self) -> str:
-        """Over what low and high are an interval."""
-        seeds = counted(self.seeds, "seed")
-        return seeds if self.interval == "seeds" else f"test tasks of {seeds}"
 
     @property
     def evidence(self) -> Evidence:
@@ -78,54 +77,51 @@ def against_baseline(run: LoadedRun) -> list[AgainstBaseline]:
 
 
 def _of_workload(run: LoadedRun, rows: pd.DataFrame, scores: Scores) -> Iterator[AgainstBaseline]:
-    summary = run.accuracy[run.accuracy.workload == scores.workload].set_index(
-        ["method_label", "inner_steps"]
-    )
+    lines = lines_of(run, scores.workload)
     own = rows[(rows.workload == scores.workload) & (rows.metric == BASELINE) & (rows.status == "ok")]
     baselines = own.groupby(["method_label", "inner_steps", "seed"]).value.mean()
     for label, (i, _) in sorted(points_of_choice(scores).items()):
         point = scores.points[i]
-        line = summary.loc[(label, point.inner_steps)]
-        if pd.isna(line.hausdorff):
+        line = lines[label, point.inner_steps]
+        if pd.isna(line["hausdorff"]):
             continue
-        of_seed = np.array(
-            [baselines.get((label, point.inner_steps, int(seed)), np.nan) for seed in scores.seeds]
-        )
-        mean, low, high, over = _difference(run, scores, i, of_seed - scores.mean[i])
+        keys = [(label, point.inner_steps, int(seed)) for seed in scores.seeds]
+        of_seeds = np.array([baselines.get(key, np.nan) for key in keys]) - scores.mean[i]
         yield AgainstBaseline(
             workload=scores.workload,
             method=point.method,
             method_label=label,
             inner_steps=point.inner_steps,
             error=100 * (1 - float(line["mean"])),
-            low=100 * (1 - float(line.high)),
-            high=100 * (1 - float(line.low)),
-            interval=str(line.interval_kind),
-            seeds=int(line.seeds),
+            halves=Halves(_half_over_seeds(scores.mean[i]), 100 * float(line["tasks_ci95"])),
+            seeds=int(line["seeds"]),
             tasks=scores.tasks,
-            baseline=100 * (1 - float(line.hausdorff)),
-            baseline_half=100 * float(line.hausdorff_ci95),
-            difference=100 * mean,
-            difference_low=100 * low,
-            difference_high=100 * high,
-            difference_over=over,
+            baseline=100 * (1 - float(line["hausdorff"])),
+            baseline_half=100 * float(line["hausdorff_ci95"]),
+            neighbour=100 * (1 - float(line["neighbour"])),
+            neighbour_half=100 * float(line["neighbour_ci95"]),
+            difference=100 * float(mean_over_seeds(of_seeds)[0]),
+            difference_halves=Halves(
+                _half_over_seeds(of_seeds), _half_over_tasks(run, scores, i, np.isfinite(of_seeds))
+            ),
         )
 
 
-def _difference(
-    run: LoadedRun, scores: Scores, point: int, of_seeds: np.ndarray
-) -> tuple[float, float, float, str]:
-    """Mean, ends, and over what they are, of errors: `of_seeds` are the differences of each seed."""
-    mean, spread, count = mean_over_seeds(of_seeds)
-    if count >= SEEDS_FOR_T:
-        interval = t_interval(mean, spread, count)
-        return float(mean), float(interval.low), float(interval.high), "seeds"
-    tables = [_of_tasks(run, scores, point, seed) for seed in np.flatnonzero(np.isfinite(of_seeds))]
-    if count == 0 or any(table is None for table in tables):
-        return float(mean), float("nan"), float("nan"), ""
-    of_tasks = pd.concat(tables, axis=1).mean(axis=1).to_numpy()  # of one task the mean over seeds
-    interval = t_interval(*mean_over_seeds(of_tasks))
-    return float(mean), float(interval.low), float(interval.high), "tasks"
+def _half_over_seeds(values: np.ndarray) -> float:
+    mean, spread, count = mean_over_seeds(values)
+    if count < SEEDS_FOR_T:
+        return float("nan")
+    return 100 * float(t_interval(mean, spread, count).high - mean)
+
+
+def _half_over_tasks(run: LoadedRun, scores: Scores, point: int, finished: np.ndarray) -> float:
+    """Of the paired differences: of each task the mean over the seeds that finished."""
+    tables = [_of_tasks(run, scores, point, int(seed)) for seed in np.flatnonzero(finished)]
+    known = [table for table in tables if table is not None]
+    if not known or len(known) < len(tables):
+        return float("nan")
+    mean, spread, count = mean_over_seeds(pd.concat(known, axis=1).mean(axis=1).to_numpy())
+    return 100 * float(t_interval(mean, spread, count).high - mean)
 
 
 def _of_tasks(run: LoadedRun, scores: Scores, point: int, seed: int) -> pd.Series | None:

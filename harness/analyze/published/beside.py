@@ -6,8 +6,9 @@ about effect measures"). That takes the two for independent, and the printed ± 
 tables do not say. It covers neither what differs in protocol, nor that either side was the best of several.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,7 +18,7 @@ from harness.analyze.accuracy.scores import Scores, test_scores
 from harness.analyze.finding import Evidence
 from harness.analyze.loaded import LoadedRun
 from harness.analyze.published.figures import FIGURES, OMNIGLOT, Figure
-from harness.analyze.published.unlike import Facts, facts_of
+from harness.analyze.published.unlike import Facts, facts_of, in_words
 from harness.analyze.words import counted
 from harness.frame import split_workload
 
@@ -81,10 +82,6 @@ class Beside:
         return (self.high - self.low) / 2
 
     @property
-    def published_in_words(self) -> str:
-        return f"{self.figure.accuracy:g} ± {self.figure.half:g}"
-
-    @property
     def difference_in_words(self) -> str:
         return f"{self.difference + 0.0:+.2f}"
 
@@ -104,11 +101,11 @@ class Beside:
 
     @property
     def sentence(self) -> str:
-        return (
-            f"{self.method_label} at {counted(self.inner_steps, 'inner step')} {self.ours_in_words} % "
-            f"({self.basis}), {self.figure.row} in {self.figure.source}: {self.published_in_words}; "
-            f"difference {self.difference_in_words} points, 95% {self.interval_in_words}"
-        )
+        steps = counted(self.inner_steps, "inner step")
+        ours = f"{self.method_label} {self.ours_in_words} % ({steps}, {self.basis})"
+        theirs = f"{self.figure.printed} ({self.figure.row}, {self.figure.source})"
+        difference = f"{self.difference_in_words} points, 95% {self.interval_in_words}"
+        return f"{ours} against {theirs}: {difference}"
 
     @property
     def evidence(self) -> Evidence:
@@ -140,9 +137,13 @@ def figures_for(workload: str) -> dict[str, Figure]:
     }
 
 
-def lines_of(run: LoadedRun, workload: str) -> pd.DataFrame:
-    """The summary of one workload, by label and inner steps."""
-    return run.accuracy[run.accuracy.workload == workload].set_index(["method_label", "inner_steps"])
+def lines_of(run: LoadedRun, workload: str) -> dict[tuple[str, int], dict[str, Any]]:
+    """The summary of one workload, a line each label and number of inner steps."""
+    records = run.accuracy[run.accuracy.workload == workload].to_dict("records")
+    return {
+        (record["method_label"], record["inner_steps"]): {str(k): value for k, value in record.items()}
+        for record in records
+    }
 
 
 def points_of_choice(scores: Scores) -> dict[str, tuple[int, bool]]:
@@ -158,15 +159,13 @@ def points_of_choice(scores: Scores) -> dict[str, tuple[int, bool]]:
 
 def _of_workload(run: LoadedRun, rows: pd.DataFrame, scores: Scores) -> Iterator[Beside]:
     figures = figures_for(scores.workload)
-    summary = run.accuracy[run.accuracy.workload == scores.workload].set_index(
-        ["method_label", "inner_steps"]
-    )
+    lines = lines_of(run, scores.workload)
     own = rows[rows.workload == scores.workload]
     order = list(figures)
     chosen = [(scores.points[i], is_chosen) for i, is_chosen in points_of_choice(scores).values()]
     chosen = [each for each in chosen if each[0].method in figures]
     for point, is_chosen in sorted(chosen, key=lambda each: (order.index(each[0].method), each[0].label)):
-        line = summary.loc[(point.label, point.inner_steps)]
+        line = lines[point.label, point.inner_steps]
         at = (own.method_label == point.label) & (own.inner_steps == point.inner_steps)
         yield Beside(
             figure=figures[point.method],
@@ -175,11 +174,21 @@ def _of_workload(run: LoadedRun, rows: pd.DataFrame, scores: Scores) -> Iterator
             inner_steps=point.inner_steps,
             is_chosen=is_chosen,
             mean=100 * float(line["mean"]),
-            low=100 * float(line.low),
-            high=100 * float(line.high),
-            interval=str(line.interval_kind),
-            seeds=int(line.seeds),
+            low=100 * float(line["low"]),
+            high=100 * float(line["high"]),
+            interval=str(line["interval_kind"]),
+            seeds=int(line["seeds"]),
             tasks=scores.tasks,
             another=OTHER_PROTOCOLS.get(split_workload(scores.workload)[0], ""),
             facts=facts_of(run, own[at], scores.tasks),
         )
+
+
+def unlike_in_words(found: Sequence[Beside]) -> str:
+    """In what these of one workload are known to be unlike their figures; empty where in nothing."""
+    return in_words((each.method_label, each.facts.unlike(each.figure)) for each in found)
+
+
+def unknown_in_words(found: Sequence[Beside]) -> str:
+    """What of these matters and is not known of their figures."""
+    return in_words((each.method_label, each.facts.unknown(each.figure)) for each in found)

@@ -7,14 +7,15 @@ from typing import Any
 
 import pandas as pd
 
+from harness.analyze.asked import asked
 from harness.analyze.loaded import LoadedRun
 from harness.analyze.published.figures import NETWORK, Figure, Known, known_settings
 from harness.analyze.training import VALIDATION
 from harness.frame import split_workload
 
 PRECISION = {"precision": "float32", "tf32": False}  # settings that are told where they are not these
-TRAINING = ("lam", "cg_steps", "newton_cg_steps", "inner_lr", "outer.rule", "outer.lr", "outer.rate")
-ALWAYS = ("queries", "meta-batch", "inner steps in test", "test tasks", "selection", *PRECISION)
+TRAINING = ("inner_lr", "outer.rule", "outer.lr", "outer.rate")
+ALWAYS = ("queries", "rotations", "meta-batch", "inner steps in test", "test tasks", "selection", *PRECISION)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,16 +62,16 @@ class Facts:
 
 def facts_of(run: LoadedRun, rows: pd.DataFrame, tasks: int | None) -> Facts:
     """Of the rows of one point, tested on so many tasks a seed."""
-    content = run.manifest.get("content", {})
-    _, workload = split_workload(str(rows.workload.iloc[0]))
+    label = str(rows.workload.iloc[0])
+    _, workload = split_workload(label)
+    accuracy = asked(run, "accuracy", label)
+    content = run.manifest.get("content", {}) | accuracy
     method = dict(_flat(json.loads(str(rows.settings.iloc[0]))))
-    accuracy = content.get("accuracy")
-    accuracy = accuracy if isinstance(accuracy, dict) else {}
     seeds = rows.seed[rows.value.notna()].nunique()
     planned = {
         "meta-batch": accuracy.get("meta_batch_size"),
         "test tasks": tasks or accuracy.get("test_tasks"),
-        "inner steps in test": accuracy.get("test_inner_steps"),
+        "inner steps in test": _of_method(accuracy.get("test_inner_steps"), str(rows.method.iloc[0])),
         "selection": _selection(accuracy),
     }
     values = {
@@ -86,9 +87,16 @@ def facts_of(run: LoadedRun, rows: pd.DataFrame, tasks: int | None) -> Facts:
 
 
 def trained_steps(rows: pd.DataFrame) -> int | None:
-    """For how many meta-steps the seed of one point that ended first was trained: its last validation."""
+    """For how many meta-steps the seed that ended first was trained: its last validation, if any but that of
+    the untrained start."""
     curve = rows[rows.metric.isin(VALIDATION)]
-    return int(curve.groupby("seed").repeat.max().min()) if len(curve) else None
+    ends = curve.groupby(["method_label", "inner_steps", "seed"]).repeat.max()
+    return int(ends.min()) or None if len(ends) else None
+
+
+def _of_method(setting: Any, method: str) -> Any:
+    """A setting that may be a table by method, "*" being all others."""
+    return setting.get(method, setting.get("*")) if isinstance(setting, dict) else setting
 
 
 def _selection(accuracy: Mapping[str, Any]) -> str | None:
@@ -124,10 +132,17 @@ def _said(value: Any) -> str:
     return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
 
 
-def by_method(each: Iterable[tuple[str, Iterable[Unlike]]]) -> dict[str, list[str]]:
-    """Words, each with the labels of the methods that it holds for, in order."""
+def in_words(each: Iterable[tuple[str, Iterable[Unlike]]]) -> str:
+    """`meta-batch 8 (...: 32); lam 0.5 (...: 2.0) [imaml-gd]`: of pairs of a label and what is unlike of it.
+
+    Labels stand in brackets where a thing does not hold for all.
+    """
+    pairs = [(label, list(unlike)) for label, unlike in each]
     found: dict[str, list[str]] = {}
-    for label, unlike in each:
+    for label, unlike in pairs:
         for one in unlike:
             found.setdefault(one.words, []).append(label)
-    return found
+    every = len(pairs)
+    return "; ".join(
+        words if len(labels) == every else f"{words} [{', '.join(labels)}]" for words, labels in found.items()
+    )

@@ -22,9 +22,9 @@ NOTHING = 1e-17  # where an error of 0 is drawn, a tenth of float64's spacing at
 class Curves:
     """`points` has run, method, method_label, inner_steps, x (the place along the axis), value, low, high,
     untrained, neighbour, hausdorff, budget, predicted (of what did not fit its budget), status, failed,
-    failure, flag, `over_budget`: whether it was the virtual budget that memory ran out of, rather than the machine, and
-    `is_nothing`: whether it is an error of 0. `overlaid` are all runs of the picture, also where this panel
-    has one of them only: a run looks the same everywhere."""
+    failure, flag, `over_budget`: whether it was the virtual budget that memory ran out of, rather than the
+    machine, and `is_nothing`: whether it is an error of 0. `overlaid` are all runs of the picture, also where
+    this panel has one of them only: a run looks the same everywhere."""
 
     workload: str
     xlabel: str

@@ -1,6 +1,7 @@
 """Learning curves: the score on validation tasks over meta-steps, a panel a workload."""
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -29,9 +30,10 @@ from harness.present.words import workload_in_words
 NAMED = 4  # methods that a title names one by one
 THIN, FAINT = 0.7, 0.4  # width and opacity of the line of a single seed
 AT_END, SOMETIMES, BEFORE = "at the end of training", "at the end in some seeds only", "before the end"
-ABSENT = {"low": float("nan"), "high": float("nan"), "untrained": float("nan"), "budget": float("nan"),
-          "predicted": float("nan"), "status": "ok", "flag": "", "failed": 0, "failure": "",
-          "over_budget": False, "is_nothing": False}  # fmt: skip
+ABSENT: dict[str, Any] = {
+    **dict.fromkeys(("low", "high", "untrained", "budget", "predicted"), float("nan")),
+    **{"status": "ok", "flag": "", "failed": 0, "failure": "", "over_budget": False, "is_nothing": False},
+}
 """What points of learning curves do not have, as `Curves` wants it."""
 
 
@@ -89,7 +91,7 @@ def training_curves(points: pd.DataFrame, overlaid: Sequence[str] = ()) -> Itera
     for workload, part in points.groupby("workload"):
         loss = bool((part.score == "loss").any())
         unit = 1.0 if loss else 100.0
-        scaled = {name: unit * part[name].astype(float) for name in ("value", *FLOORS)}
+        scaled: dict[str, Any] = {name: unit * part[name].astype(float) for name in ("value", *FLOORS)}
         yield Curves(
             workload=str(workload),
             xlabel="meta-steps",
@@ -151,29 +153,21 @@ def finding_of_training(points: pd.DataFrame) -> str:
     if points.run.nunique() > 1:
         return f"Validation over meta-steps of {listed(list(dict.fromkeys(points.run)))}"
     at_end: dict[str, list[str]] = {}
-    methods = points[["method", "method_label"]].drop_duplicates().itertuples(index=False, name=None)
-    for _, label in sorted(methods, key=lambda pair: label_order(*pair)):
+    pairs = points[["method", "method_label"]].drop_duplicates().itertuples(index=False, name=None)
+    for _, label in sorted(pairs, key=lambda pair: label_order(*pair)):
         own = points[points.method_label == label]
         tested = own[own.is_selected].set_index("seed").meta_step
         ends = own.groupby("seed").meta_step.max()[tested.index]
-        shares = (tested == ends).mean() if len(tested) else float("nan")
-        when = (
-            "at the end of training" if shares == 1 else "before the end" if shares == 0 else "in some seeds"
-        )
-        at_end.setdefault(when if len(tested) else "unknown", []).append(label)
-    known = {when: labels for when, labels in at_end.items() if when != "unknown"}
-    if not known:
+        if len(tested):  # otherwise the rows do not say which was selected
+            last = (tested == ends).mean()
+            when = AT_END if last == 1 else BEFORE if last == 0 else SOMETIMES
+            at_end.setdefault(when, []).append(label)
+    if not at_end:
         return "Validation over meta-steps"
-    if len(known) == 1 and len(points.method_label.unique()) > 1 and "unknown" not in at_end:
-        (when,) = known
-        where = f"{when}, in others before" if when == "in some seeds" else when
-        return f"Validation is best {where}, for every method"
-    order = ("at the end of training", "in some seeds", "before the end")
-    parts = []
-    for when in order:
-        if when in known:
-            where = "at the end in some seeds only" if when == "in some seeds" else when
-            parts.append(f"{where} for {_named(known[when])}")
+    methods = points.method_label.nunique()
+    if any(methods == len(labels) > 1 for labels in at_end.values()):
+        return f"Validation is best {next(iter(at_end))}, for every method"
+    parts = [f"{when} for {_named(at_end[when])}" for when in (AT_END, SOMETIMES, BEFORE) if when in at_end]
     return f"Validation is best {'; '.join(parts)}"
 
 
