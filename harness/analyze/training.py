@@ -49,16 +49,18 @@ def chosen_curves(curves: pd.DataFrame) -> pd.DataFrame:
     return curves.merge(ranked.drop_duplicates(label)[POINT], on=POINT)
 
 
-def training_summary(curves: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
-    """A line a point that has validation scores, over its seeds: of `learning_curves` and of what they were
-    made of.
+def training_summary(curves: pd.DataFrame, rows: pd.DataFrame | None = None) -> pd.DataFrame:
+    """A line a point of `learning_curves`, over its seeds; with the rows that those are of, also its speed.
 
     ended: the last meta-step that was validated, which is where training ended; selected: the one that was
     tested; `at_the_end`: in how many seeds the two are one, so that longer training might still have helped.
     `selected_score`: the mean of the score on validation tasks there, which was chosen as the best and so
     flatters. `steps_per_second`: the median; NaN where the rows do not say.
     """
-    speeds = rows[(rows.metric == THROUGHPUT) & (rows.status == "ok")].groupby(POINT).value.median()
+    speeds: dict[Any, float] = {}
+    if rows is not None:
+        known = rows[(rows.metric == THROUGHPUT) & (rows.status == "ok")]
+        speeds = {key: float(part.median()) for key, part in known.groupby(POINT).value}
     records: list[dict[str, Any]] = []
     for key, part in curves.groupby(POINT):
         ends = part.groupby("seed").meta_step.max()
