@@ -1,7 +1,7 @@
 """Published figures beside those of the runs: the paper's accuracies, the dataset's baseline, and what the
 suites name as their deviations."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import groupby
 
 from harness.analyze.loaded import LoadedRun
@@ -11,7 +11,6 @@ from harness.present.palette import label_order
 from harness.present.report.blocks import Block, Cell, Prose, Section, Statement, Statements, Table
 from harness.present.report.cells import NONE, count, numeric_columns, text
 from harness.present.report.sources import Tracer
-from harness.present.report.where import place
 from harness.present.tables.published import (
     ERROR_COLUMNS,
     HAUSDORFF,
@@ -26,13 +25,15 @@ from harness.present.tables.published import (
 from harness.present.words import workload_in_words
 
 NOTHING = (
-    "No workload here has figures in the paper: its tables have Omniglot, 5- and 20-way with 1 and 5 shots, and "
-    "Mini-ImageNet, 5-way 1-shot."
+    "No workload here has figures in the paper: its tables have Omniglot, 5- and 20-way with 1 and 5 shots, "
+    "and Mini-ImageNet, 5-way 1-shot."
 )
 
 
 def published_section(runs: dict[str, LoadedRun], tracer: Tracer) -> Section:
-    blocks = [block for name, run in runs.items() for block in _of_run(name, run, runs, tracer)]
+    blocks = [
+        block for name, run in runs.items() for block in _of_run(name, run, tracer, several=len(runs) > 1)
+    ]
     return Section(
         id="published",
         title="Beside published figures",
@@ -40,20 +41,21 @@ def published_section(runs: dict[str, LoadedRun], tracer: Tracer) -> Section:
     )
 
 
-def _of_run(name: str, run: LoadedRun, runs: dict[str, LoadedRun], tracer: Tracer) -> Iterator[Block]:
+def _of_run(name: str, run: LoadedRun, tracer: Tracer, *, several: bool) -> Iterator[Block]:
     every = run.published()
-    whose = f", {name}" if len(runs) > 1 else ""
+    whose = f", {name}" if several else ""
     for workload, group in groupby(every, key=lambda each: each.workload):
         found = list(group)
         where = f"{workload_in_words(workload)}{whose}"
         yield _beside_table(found, f"The paper's {found[0].figure.table}, accuracy in %: {where}")
-        yield Statements(items=tuple(_statement(each, name, runs, tracer) for each in found), is_compact=True)
+        yield _sentences(found, name, tracer)
     if every:
         yield Prose(sentences=tuple(notes_on_all(every)))
     for workload, of in groupby(against_baseline(run), key=lambda each: each.workload):
         errors = sorted(of, key=lambda each: label_order(each.method, each.method_label))
         where = f"{workload_in_words(workload)}{whose}"
         yield _error_table(errors, f"Errors in % beside the {HAUSDORFF}: {where}")
+        yield _sentences(errors, name, tracer)
     if run.deviations:
         said = (
             f"The suite{' of ' + name if whose else ''} names these deviations from the published protocol."
@@ -61,13 +63,16 @@ def _of_run(name: str, run: LoadedRun, runs: dict[str, LoadedRun], tracer: Trace
         yield Prose(sentences=(said, *run.deviations))
 
 
-def _statement(each: Beside, name: str, runs: dict[str, LoadedRun], tracer: Tracer) -> Statement:
-    return Statement(
-        sentence=f"{each.sentence}.",
-        subject=", ".join(place(name, each.workload, runs)),
-        sources=tracer.sources(name, [each.evidence]),
-        doubt=tracer.doubt(name, [each.evidence]),
+def _sentences(found: Sequence[Beside] | Sequence[AgainstBaseline], run: str, tracer: Tracer) -> Statements:
+    items = tuple(
+        Statement(
+            sentence=f"{each.sentence}.",
+            sources=tracer.sources(run, [each.evidence]),
+            doubt=tracer.doubt(run, [each.evidence]),
+        )
+        for each in found
     )
+    return Statements(items=items, title="The same in sentences, with their rows", is_compact=True)
 
 
 def _beside_table(found: list[Beside], caption: str) -> Table:
