@@ -177,8 +177,9 @@ def resolve(suite: Suite, **changes: Any) -> Resolved:
     settings, source = changes.pop("settings", {}), changes.pop("source", "source")
     fingerprint = changes.pop("fingerprint", "data")
     environment = {"torch": "2.13.0", "threads": 1, "device_name": "a CPU", "code": "code"} | changes
-    methods = [ResolvedMethod(s, s.name, settings | s.settings, source) for s in suite.methods]
-    workloads = [ResolvedWorkload(w, w.name, "loss", fingerprint, "native") for w in suite.workloads]
+    asked = suite.request(None)
+    methods = [ResolvedMethod(s, s.name, settings | s.settings, source) for s in asked.methods]
+    workloads = [ResolvedWorkload(w, w.name, "loss", fingerprint, "native") for w in asked.workloads]
     return Resolved(tuple(methods), tuple(workloads), "cpu", environment)
 
 

@@ -26,8 +26,8 @@ def accuracy_gains(run: LoadedRun) -> Iterator[Outcome]:
         if difference.metric == "accuracy" and MAML in methods and methods & set(IMAML):
             implicit = difference.first if difference.first_method in IMAML else difference.second
             found.setdefault(difference.workload, []).append(difference.seen_from(implicit))
-    untrained = _trained_too_briefly(meta_steps_of(run))
     for workload, every in found.items():
+        untrained = _trained_too_briefly(meta_steps_of(run, workload))
         if chosen := [difference for difference in every if difference.chosen]:
             yield _gains(workload, chosen, untrained)
         else:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from harness.analyze.asked import asked
 from harness.analyze.finding import Evidence
 from harness.analyze.loaded import LoadedRun
 from harness.analyze.words import listed
@@ -63,9 +64,10 @@ class Protocol:
             machine = self.run.environment.get("device_name")
             said += [f"read on {machine}"] if machine else []
             said.append("the paper's instruments are not known, so shapes are compared, not values")
-        trained = meta_steps_of(self.run)
-        if "accuracy" in measures and trained is not None and trained < META_STEPS:
-            said.append(f"trained for {trained:,} meta-steps; the authors' code asks for {META_STEPS:,}")
+        told = [meta_steps_of(self.run, each.workload) for each in evidence if each.measure == "accuracy"]
+        if short := sorted({steps for steps in told if steps is not None and steps < META_STEPS}):
+            trained = listed([f"{steps:,}" for steps in short])
+            said.append(f"trained for {trained} meta-steps; the authors' code asks for {META_STEPS:,}")
         if "gradient" in measures:
             said.append("in float64, at the initial parameters: of the paper's nothing is known")
             if names == ["linear-regression"]:
@@ -73,7 +75,6 @@ class Protocol:
         return "; ".join(said)
 
 
-def meta_steps_of(run: LoadedRun) -> int | None:
-    """For how many an accuracy cell trains; None where the manifest does not say."""
-    accuracy = run.manifest.get("content", {}).get("accuracy") or {}
-    return accuracy.get("meta_steps")
+def meta_steps_of(run: LoadedRun, workload: str) -> int | None:
+    """For how many an accuracy cell of a workload trains; None where the manifest does not say."""
+    return asked(run, "accuracy", workload).get("meta_steps")
