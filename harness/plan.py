@@ -18,7 +18,7 @@ from harness.protocol import (
     WorkloadSpec,
     digest,
 )
-from harness.settings import format_settings, telling_apart
+from harness.settings import flat, format_settings, telling_apart
 from harness.suite import Suite, distinct
 
 BESIDE_THE_PLAN = {"title", "source", "deviations", "memory_budget"}
@@ -142,7 +142,8 @@ def _told_apart(workloads: Sequence[ResolvedWorkload]) -> list[ResolvedWorkload]
 
     def variant(spec: WorkloadSpec) -> str:
         names = telling_apart([other.settings for other in alike[spec.name]])
-        return format_settings({name: spec.settings[name] for name in names if name in spec.settings})
+        settings = flat(spec.settings)
+        return format_settings({name: settings[name] for name in names if name in settings})
 
     return [replace(workload, variant=variant(workload.spec)) for workload in workloads]
 
@@ -167,7 +168,8 @@ def with_variants(methods: Iterable[ResolvedMethod]) -> tuple[ResolvedMethod, ..
 
     def variant(method: ResolvedMethod) -> str:
         names = telling_apart([other.settings for other in named[method.name]])
-        return format_settings({name: method.settings[name] for name in names if name in method.settings})
+        settings = flat(method.settings)
+        return format_settings({name: settings[name] for name in names if name in settings})
 
     return tuple(replace(method, variant=variant(method)) for method in methods)
 

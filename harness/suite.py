@@ -64,8 +64,19 @@ class Suite:
         """The value for a method of what may be a table by method, None if there is none."""
         if not isinstance(table, dict):
             return table
-        named = {_located(name, self.folder): own for name, own in table.items()}
+        named = {located(name, self.folder): own for name, own in table.items()}
         return named.get(method.name, named.get(ALL_OTHERS))
+
+    def measuring(self, measure: Measure, **changes: Any) -> "Suite":
+        """The suite with this measure alone, its settings changed, on every workload."""
+        settings = self.measures[measure].model_copy(update=changes)
+        content = self.content.model_copy(update={m: settings if m == measure else None for m in SETTINGS})
+        parts = tuple(part.measuring(measure, **changes) for part in self.parts)
+        return replace(self, content=content, parts=parts)
+
+    def having(self, methods: tuple[MethodSpec, ...]) -> "Suite":
+        """The suite with these methods in place of its own, on every workload."""
+        return replace(self, methods=methods, parts=tuple(part.having(methods) for part in self.parts))
 
     def request(self, data_root: str | None, memory_budget: int | None = None) -> Request:
         """What the preflight is to check."""
@@ -108,7 +119,7 @@ def suite_names() -> list[str]:
 
 def load_suite(text: str, overrides: Overrides) -> Suite:
     """The suite of a name or a path, changed by the command line. Raises UsageError."""
-    name, where, source, folder = _read(text)
+    name, where, source, folder = read_suite(text)
     try:
         document = tomllib.loads(source)
     except tomllib.TOMLDecodeError as failure:
@@ -145,7 +156,7 @@ def load_suite(text: str, overrides: Overrides) -> Suite:
     return replace(whole, parts=tuple(parts))
 
 
-def _read(text: str) -> tuple[str, str, str, Path]:
+def read_suite(text: str) -> tuple[str, str, str, Path]:
     """Name, how errors call it, contents and folder of a suite given by name or path."""
     path = Path(text)
     if path.suffix == ".toml" or path.is_file():
@@ -164,7 +175,7 @@ def _read(text: str) -> tuple[str, str, str, Path]:
     return text, f"suites/{text}.toml", resource.read_text(encoding="utf-8"), Path()
 
 
-def _located(name: str, folder: Path) -> str:
+def located(name: str, folder: Path) -> str:
     """The name of a method; that of a file in the suite starts from the suite's folder."""
     return str(folder / name) if ".py:" in name else name
 
@@ -178,7 +189,7 @@ def _check_tables(
         tables[f"{measure}.{name}"] = getattr(getattr(content, measure), name, None)
     for key, table in tables.items():
         for name in table if isinstance(table, dict) else ():
-            if _located(name, folder) not in known | {ALL_OTHERS}:
+            if located(name, folder) not in known | {ALL_OTHERS}:
                 raise UsageError(
                     f"{origin_of(key, where, origins)}: {key}: '{name}' is no method of this suite; "
                     f"{nearest(name, known | {ALL_OTHERS}, 'its methods')}"
@@ -203,7 +214,7 @@ def _methods_of_file(
         name, settings = parse_spec(key, f"{where}: methods")
         setters = [k for k in origins if k.startswith(f"methods.{key}")]
         origin = origins[setters[-1]] if setters else f"{where}: methods.{key}"
-        specs.append(MethodSpec(_located(name, folder), merged(settings, table), {}, origin))
+        specs.append(MethodSpec(located(name, folder), merged(settings, table), {}, origin))
     return specs
 
 

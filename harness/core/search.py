@@ -30,6 +30,9 @@ class Range:
         """Whether it is of whole numbers."""
         return isinstance(self.low, int) and isinstance(self.high, int)
 
+    def __str__(self) -> str:
+        return f"{self.low:g} to {self.high:g}" + (", logarithmically" if self.log else "")
+
     def __contains__(self, value: object) -> bool:
         return isinstance(value, int | float) and self.low <= value <= self.high
 
@@ -43,6 +46,9 @@ class Choice:
     def __post_init__(self) -> None:
         if not self.values:
             raise ValueError("a choice is of one value at least")
+
+    def __str__(self) -> str:
+        return " or ".join(map(str, self.values))
 
     def __contains__(self, value: object) -> bool:
         return value in self.values
