@@ -211,8 +211,8 @@ def validation_only(suite: Suite) -> Suite:
         )
     if any(part.methods != suite.methods for part in suite.parts):
         raise UsageError(
-            f"suite '{suite.name}' has settings of methods that hold on one workload alone, and a search finds "
-            "one setting for all; tune a suite of that workload, with its settings in [methods]."
+            f"suite '{suite.name}' has settings of methods that hold on one workload alone, and a search "
+            "finds one setting for all; tune a suite of that workload, with its settings in [methods]."
         )
     return suite.measuring("accuracy", test=False, untrained=False)
 

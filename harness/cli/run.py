@@ -80,6 +80,21 @@ def run(
         bool, typer.Option("--dry-run", help="Check and show the plan; write nothing.")
     ] = False,
     fail_fast: Annotated[bool, typer.Option("--fail-fast", help="Start no cell after a failed one.")] = False,
+    checkpoint: Annotated[
+        str,
+        typer.Option(
+            metavar="TIME",
+            help="Most time between two checkpoints of a training, from which the same command goes on; "
+            "writing them takes 2% of its time at most.",
+        ),
+    ] = "1m",
+    keep_parameters: Annotated[
+        bool,
+        typer.Option(
+            "--keep-parameters",
+            help="Keep the meta-parameters of each training that is run, as cells/ID/meta_parameters.pt.",
+        ),
+    ] = False,
 ) -> int:
     """Run a suite, or what of it is missing: the same command again resumes."""
     from harness.cli.progress import watcher
@@ -87,6 +102,8 @@ def run(
     from harness.run import run as run_suite
     from harness.suite import Overrides
 
+    seconds = duration("--checkpoint", checkpoint)
+    assert seconds is not None
     options = Options(
         suite=suite,
         overrides=Overrides(
@@ -100,6 +117,8 @@ def run(
         retry=_retry(retry or []),
         dry_run=dry_run,
         fail_fast=fail_fast,
+        checkpoint_s=seconds,
+        keep_parameters=keep_parameters,
     )
     with politely_killed(), watcher() as watching:
         result = run_suite(options, watching)
