@@ -112,7 +112,10 @@ class Part:
 
     def means(self) -> list[Any]:
         """All that is asked for here."""
-        return [(self.points(m), settings) for m, settings in self.suite.measures.items()]
+        return [
+            (settings, [(p.method.name, p.method.settings, p.inner_steps) for p in self.points(measure)])
+            for measure, settings in self.suite.measures.items()
+        ]
 
 
 def _parts(suite: Suite, resolved: Resolved) -> Iterator[Part]:

@@ -176,7 +176,9 @@ def _laid_over(value: Any, own: Any) -> Any:
 def _sentence(failure: ValidationError, where: str, origins: Mapping[str, str]) -> str:
     """One complaint of pydantic as a sentence with the key and the remedy."""
     # Where a value may be of several types each has its complaint; the one that got deepest fits best.
-    error = max(failure.errors(), key=lambda e: (len(e["loc"]), e["type"] in ("extra_forbidden", "missing")))
+    # A misspelt key is missing too, under its right name.
+    rank = {"extra_forbidden": 2, "missing": 1}
+    error = max(failure.errors(), key=lambda e: (len(e["loc"]), rank.get(e["type"], 0)))
     location = [part for part in error["loc"] if not _is_tag(part)]
     key = ".".join(str(part) for part in location)
     origin = origin_of(key, where, origins)
