@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 
+from harness.analyze.asked import asked
 from harness.analyze.loaded import LoadedRun
 from harness.analyze.words import listed
 from harness.frame import split_workload
@@ -138,13 +139,22 @@ def _budget(run: LoadedRun) -> str:
 def _of_measure(name: str, *, absent: str = UNKNOWN, template: str = "{}") -> Callable[[LoadedRun, str], str]:
     """A setting of a measure; `absent` is what its absence means in a manifest that has the measure."""
 
-    def of(run: LoadedRun, measure: str) -> str:
-        settings = _content(run).get(measure)
-        if not isinstance(settings, dict):
-            return UNKNOWN
+    def answer(settings: dict[str, Any]) -> str:
         return template.format(_whole(settings[name])) if name in settings else absent
 
-    return of
+    return lambda run, measure: _on_workloads(run, measure, answer)
+
+
+def _on_workloads(run: LoadedRun, measure: str, answer: Callable[[dict[str, Any]], str]) -> str:
+    """What a measure's settings say on each of its workloads, said once where they say the same."""
+    found: dict[str, list[str]] = {}
+    names = names_apart(run.rows[run.rows.measure == measure].workload.unique())
+    for workload, name in names.items():
+        settings = asked(run, measure, workload)
+        found.setdefault(answer(settings) if settings else UNKNOWN, []).append(name)
+    if len(found) == 1:
+        return next(iter(found))
+    return "; ".join(f"{said} ({listed(where)})" for said, where in found.items())
 
 
 def _only(
@@ -161,8 +171,11 @@ def _meta_steps(run: LoadedRun, measure: str) -> str:
 
 
 def _selection(run: LoadedRun, measure: str) -> str:
-    settings = _content(run).get(measure)
-    if not isinstance(settings, dict) or not {"validate_every", "validation_tasks"} <= set(settings):
+    return _on_workloads(run, measure, _selected)
+
+
+def _selected(settings: dict[str, Any]) -> str:
+    if not {"validate_every", "validation_tasks"} <= set(settings):
         return UNKNOWN
     return (
         f"the parameters that are best on {_whole(settings['validation_tasks'])} validation tasks, looked at "
@@ -183,6 +196,8 @@ def _untrained(run: LoadedRun, measure: str) -> str:
 
 def _whole(value: Any) -> str:
     """A manifest is a file, and may hold anything."""
+    if isinstance(value, dict):  # by method
+        return ", ".join(f"{name} {_whole(own)}" for name, own in value.items())
     return f"{value:,}" if isinstance(value, int) else str(value)
 
 
