@@ -202,3 +202,20 @@ def test_a_number_with_separators_is_one_number() -> None:
     texts = [f"{n} bytes were left, 1,2 and 12,3456 are none" for n in ("19,200", "6,400.5", "25,100", "900")]
     assert merged(texts) == ["900 to 25,100 bytes were left, 1,2 and 12,3456 are none"]
     assert merged(["1,234,567 bytes", "2,000 bytes"]) == ["2,000 to 1,234,567 bytes"]
+
+
+def test_a_test_split_that_was_taken_whole_is_told_from_fresh_tasks(tmp_path: Path) -> None:
+    """A finite split has the same tasks in every seed: an interval over seeds says nothing of others."""
+
+    def cells(detail: str) -> list[list[dict[str, Any]]]:
+        return [accuracy_cell("maml", 4, seed, detail=detail) for seed in range(3)]
+
+    runs = {
+        "whole": cells("10 test tasks, all that there are, 4 inner steps"),
+        "fresh": cells("600 test tasks, 4 inner steps"),
+    }
+    text = {name: " ".join(shown(write_run(tmp_path / name, each)).split()) for name, each in runs.items()}
+    assert "Accuracy, %, on all 10 test tasks that there are: glyphs" in text["whole"]
+    assert "± is a 95% t interval over 3 seeds, for these tasks alone." in text["whole"]
+    assert "Accuracy, %, on fresh test tasks: glyphs" in text["fresh"]
+    assert "± is a 95% t interval over 3 seeds." in text["fresh"]

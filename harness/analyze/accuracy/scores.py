@@ -1,7 +1,7 @@
 """What each point of a workload scored in each seed, and on each test task of it."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -15,6 +15,7 @@ PER_TASK = "per_task.csv"  # what an accuracy cell leaves beside its rows
 KEYS = ["method", "method_label", "inner_steps"]
 NOT_RUN = "not run"
 TESTED = re.compile(r"(\d+) test tasks")
+ALL_TESTED = re.compile(rf"{TESTED.pattern}, all that there are")
 SAME_MEAN = 1e-5  # relative: rows have the mean of float32 values
 
 
@@ -97,8 +98,19 @@ def _table(
 
 
 def _tested(details: np.ndarray) -> int | None:
+    return _number(TESTED, details)
+
+
+def whole_test_split(rows: pd.DataFrame) -> int | None:
+    """How many tasks the test split of a workload's rows has, where it ends: each seed was tested on all of
+    them. None where tasks were drawn from endlessly many, as fresh ones in each seed."""
+    return _number(ALL_TESTED, rows.detail[rows.metric.isin(HEADLINES["accuracy"])])
+
+
+def _number(pattern: re.Pattern[str], details: Iterable[object]) -> int | None:
+    """What the first detail that the pattern matches says."""
     for detail in details:
-        if match := TESTED.match(str(detail)):
+        if match := pattern.match(str(detail)):
             return int(match[1])
     return None
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 
+from harness.analyze.accuracy.scores import whole_test_split
 from harness.analyze.asked import asked
 from harness.analyze.loaded import LoadedRun
 from harness.analyze.words import listed
@@ -139,19 +140,21 @@ def _budget(run: LoadedRun) -> str:
 def _of_measure(name: str, *, absent: str = UNKNOWN, template: str = "{}") -> Callable[[LoadedRun, str], str]:
     """A setting of a measure; `absent` is what its absence means in a manifest that has the measure."""
 
-    def answer(settings: dict[str, Any]) -> str:
+    def answer(settings: dict[str, Any], rows: pd.DataFrame) -> str:
         return template.format(_whole(settings[name])) if name in settings else absent
 
     return lambda run, measure: _on_workloads(run, measure, answer)
 
 
-def _on_workloads(run: LoadedRun, measure: str, answer: Callable[[dict[str, Any]], str]) -> str:
-    """What a measure's settings say on each of its workloads, said once where they say the same."""
+def _on_workloads(run: LoadedRun, measure: str, answer: Callable[[dict[str, Any], pd.DataFrame], str]) -> str:
+    """What a measure's settings and rows say on each of its workloads, said once where they say the same."""
     found: dict[str, list[str]] = {}
-    names = names_apart(run.rows[run.rows.measure == measure].workload.unique())
+    rows = run.rows[run.rows.measure == measure]
+    names = names_apart(rows.workload.unique())
     for workload, name in names.items():
         settings = asked(run, measure, workload)
-        found.setdefault(answer(settings) if settings else UNKNOWN, []).append(name)
+        said = answer(settings, rows[rows.workload == workload]) if settings else UNKNOWN
+        found.setdefault(said, []).append(name)
     if len(found) == 1:
         return next(iter(found))
     return "; ".join(f"{said} ({listed(where)})" for said, where in found.items())
@@ -174,13 +177,19 @@ def _selection(run: LoadedRun, measure: str) -> str:
     return _on_workloads(run, measure, _selected)
 
 
-def _selected(settings: dict[str, Any]) -> str:
+def _selected(settings: dict[str, Any], rows: pd.DataFrame) -> str:
     if not {"validate_every", "validation_tasks"} <= set(settings):
         return UNKNOWN
     return (
         f"the parameters that are best on {_whole(settings['validation_tasks'])} validation tasks, looked at "
         f"every {_whole(settings['validate_every'])} meta-steps; test tasks have no part in it"
     )
+
+
+def _tested(settings: dict[str, Any], rows: pd.DataFrame) -> str:
+    if whole := whole_test_split(rows):
+        return f"all {whole} that there are, the same in every seed"
+    return f"{_whole(settings['test_tasks'])}, fresh" if "test_tasks" in settings else UNKNOWN
 
 
 def _untrained(run: LoadedRun, measure: str) -> str:
@@ -230,7 +239,7 @@ QUESTIONS_OF_A_MEASURE: dict[str, Callable[[LoadedRun, str], str]] = {
     "tasks at once": _of_measure("task_chunk", absent="the whole meta-batch"),
     "execution": _of_measure("execution"),
     "selection": _only(["accuracy"], _selection),
-    "test tasks": _only(["accuracy"], _of_measure("test_tasks", template="{}, fresh")),
+    "test tasks": _only(["accuracy"], lambda run, measure: _on_workloads(run, measure, _tested)),
     "floors": _only(["accuracy"], _untrained),
     "rounds a block": _only(["time"], _of_measure("rounds")),
     "blocks (processes)": _only(["time"], _of_measure("blocks")),

@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.analyze.accuracy.differences import accuracy_differences
+from harness.analyze.accuracy.scores import whole_test_split
 from harness.analyze.finding import Doubts
 from harness.analyze.loaded import LoadedRun, load_run
 from harness.analyze.pareto import pareto_points
@@ -44,9 +45,13 @@ def show_run(run: LoadedRun | Path | str) -> list[RenderableType]:
         return shown + searched
     for workload, part in accuracy.groupby("workload"):
         loss = bool((part.metric == "loss").any())
-        title = f"{'Loss' if loss else 'Accuracy, %,'} on fresh test tasks: {workload}"
+        whole = whole_test_split(frame[frame.workload == workload])
+        tested = f"all {whole} test tasks that there are" if whole else "fresh test tasks"
+        title = f"{'Loss' if loss else 'Accuracy, %,'} on {tested}: {workload}"
         table = grid(part, "mean", _loss if loss else _percent)
-        shown.append(section(title, table, [*_about_accuracy(part, loss), *_about_points(part, "mean")]))
+        shown.append(
+            section(title, table, [*_about_accuracy(part, loss, whole), *_about_points(part, "mean")])
+        )
         if len(untrained := part.dropna(subset="untrained")):
             floor = grid(untrained, "untrained", _untrained_loss if loss else _untrained_percent)
             shown.append(section("The same adaptation from the untrained initialisation", floor, []))
@@ -154,11 +159,12 @@ def _milliseconds(point: Any) -> str:
     return f"{1e3 * point.median:.{digits}f}" + (f" ±{1e3 * half:.{digits}f}" if pd.notna(half) else "")
 
 
-def _about_accuracy(part: pd.DataFrame, loss: bool) -> list[str]:
+def _about_accuracy(part: pd.DataFrame, loss: bool, whole: int | None) -> list[str]:
     """What ± means, and the floors that the values are to be read against."""
     notes = []
     if (by_seed := part.seeds[part.interval_kind == "seeds"]).size:
-        notes.append(f"± is a 95% t interval over {_range(by_seed.min(), by_seed.max(), '{:.0f}')} seeds.")
+        seeds = _range(by_seed.min(), by_seed.max(), "{:.0f}")
+        notes.append(f"± is a 95% t interval over {seeds} seeds{', for these tasks alone' if whole else ''}.")
     if (part.interval_kind == "tasks").any():
         notes.append("± is 95% over test tasks (fewer than 3 seeds: the spread of training is not in it).")
     template, scale = ("{:.3g}", 1) if loss else ("{:.1f}", 100)
