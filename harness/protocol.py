@@ -78,6 +78,17 @@ class ResolvedWorkload:
     score: str
     fingerprint: str
     batching: str
+    variant: str = ""
+    """What tells it from others of its name in the same plan, for progress lines."""
+
+
+@dataclass(frozen=True)
+class MetaStep:
+    """A meta-step as some cell takes it: a method on a workload, so many tasks at a time."""
+
+    method: MethodSpec
+    workload: WorkloadSpec
+    meta_batch_size: int
 
 
 @dataclass(frozen=True)
@@ -91,7 +102,7 @@ class Request:
     threads: int
     data_root: str | None
     memory_budget: int | None = None
-    meta_batch_sizes: tuple[int, ...] = ()
+    meta_steps: tuple[MetaStep, ...] = ()
     deterministic: bool = False
 
 
@@ -184,7 +195,8 @@ class Cell:
     def label(self) -> str:
         """For progress lines: `accuracy glyphs maml 8 seed 0`."""
         what = self.points[0].label if len(self.points) == 1 else f"block {self.block}"
-        return f"{self.measure} {self.workload.spec.name} {what} seed {self.seed}"
+        variant = f"[{self.workload.variant}]" if self.workload.variant else ""
+        return f"{self.measure} {self.workload.spec.name}{variant} {what} seed {self.seed}"
 
 
 def digest(content: Any) -> str:
@@ -236,6 +248,8 @@ class Progress:
 
     fraction: float
     note: str = ""
+    left_s: float | None = None
+    """Seconds until it is done, at most, where the cell knows better than its fraction tells."""
 
 
 @dataclass(frozen=True)
@@ -258,11 +272,25 @@ class Crashed:
 
 
 @dataclass(frozen=True)
+class Keeping:
+    """Files in which a training keeps what is to outlive its process."""
+
+    checkpoint: str
+    every_s: float
+    """Seconds between two checkpoints; one after a validation may come sooner."""
+
+    parameters: str | None = None
+    """For the selected meta-parameters, where they are to stay."""
+
+
+@dataclass(frozen=True)
 class Launch:
     """Asks for a cell, without the points at which an earlier process of it ended."""
 
     cell: Cell
     without: frozenset[int] = frozenset()
+    keeping: Keeping | None = None
+    """None keeps nothing: a training that is cut short begins anew."""
 
 
 @dataclass(frozen=True)
