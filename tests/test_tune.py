@@ -254,7 +254,7 @@ def test_the_command_ends_with_the_tables_of_its_trials(
     said = capfd.readouterr().out
     assert "maml: 2 trials, best first" in said
     assert "inner_lr=0.05, outer.lr=0.002 (the suite's own)" in said
-    assert "inner_lr from 0.03 to 1, logarithmically" in said
+    assert "inner_lr from 0.05 to 1, logarithmically" in said
     assert "no test task was looked at" in " ".join(said.split())
     assert str(out / "mine.toml") in said
     assert call(["show", str(out)]) == 0
