@@ -28,7 +28,7 @@ NUMERIC_CODE = (
     "workloads",
     "memory_limit.py",
     "numerics.py",
-    "training.py",
+    "training",
     "worker.py",
 )
 """What of this package can change a number or decide a status; hashed into every cell's id, with the

@@ -8,7 +8,8 @@ import json
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from harness.measure_settings import GradientSettings, Measure, MeasureSettings, Profile
+from harness.core.search import SearchSpace
+from harness.measure_settings import AccuracySettings, GradientSettings, Measure, MeasureSettings, Profile
 
 Status = Literal["ok", "oom", "timeout", "diverged", "error", "skipped", "interrupted"]
 
@@ -46,6 +47,9 @@ class ResolvedMethod:
 
     broken: str | None = None
     """What is wrong with its adapter, and where, if it is no method as it is: its points are errors."""
+
+    search_space: SearchSpace = field(default_factory=dict)
+    """Where its settings may be looked for."""
 
     variant: str = ""
     """What tells it from others of its name in the same plan, for progress lines."""
@@ -152,7 +156,9 @@ class Cell:
                 oracle = "unrolled" if "unrolled" in self.settings.oracles else "implicit"
                 return f"rel_error_{oracle}"
             case "accuracy":
-                return self.workload.score
+                assert isinstance(self.settings, AccuracySettings)
+                score = self.workload.score
+                return score if self.settings.test else f"selected_validation_{score}"
 
     @property
     def id(self) -> str:
@@ -230,6 +236,8 @@ class Progress:
 
     fraction: float
     note: str = ""
+    left_s: float | None = None
+    """Seconds until it is done, at most, where the cell knows better than its fraction tells."""
 
 
 @dataclass(frozen=True)
@@ -252,11 +260,25 @@ class Crashed:
 
 
 @dataclass(frozen=True)
+class Keeping:
+    """Files in which a training keeps what is to outlive its process."""
+
+    checkpoint: str
+    every_s: float
+    """Seconds between two checkpoints; one after a validation may come sooner."""
+
+    parameters: str | None = None
+    """For the selected meta-parameters, where they are to stay."""
+
+
+@dataclass(frozen=True)
 class Launch:
     """Asks for a cell, without the points at which an earlier process of it ended."""
 
     cell: Cell
     without: frozenset[int] = frozenset()
+    keeping: Keeping | None = None
+    """None keeps nothing: a training that is cut short begins anew."""
 
 
 @dataclass(frozen=True)

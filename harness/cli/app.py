@@ -21,6 +21,7 @@ from harness.cli import (
     run,
     selfcheck,
     show,
+    tune,
     wall,
 )
 from harness.errors import NothingSelected, UsageError
@@ -46,6 +47,7 @@ app.command("claims")(claims.claims)
 app.command("env")(env.env)
 app.command("selfcheck")(selfcheck.selfcheck)
 app.command("wall")(wall.wall)
+app.command("tune")(tune.tune)
 app.command("check")(check.check)
 app.command("new")(new.new)
 app.add_typer(data.app, name="data")

@@ -78,6 +78,21 @@ def run(
         bool, typer.Option("--dry-run", help="Check and show the plan; write nothing.")
     ] = False,
     fail_fast: Annotated[bool, typer.Option("--fail-fast", help="Start no cell after a failed one.")] = False,
+    checkpoint: Annotated[
+        str,
+        typer.Option(
+            metavar="TIME",
+            help="Most time between two checkpoints of a training, from which the same command goes on; "
+            "writing them takes 2% of its time at most.",
+        ),
+    ] = "1m",
+    keep_parameters: Annotated[
+        bool,
+        typer.Option(
+            "--keep-parameters",
+            help="Keep the meta-parameters of each training that is run, as cells/ID/meta_parameters.pt.",
+        ),
+    ] = False,
 ) -> int:
     """Run a suite, or what of it is missing: the same command again resumes."""
     from harness.cli.progress import watcher
@@ -85,10 +100,12 @@ def run(
     from harness.run import run as run_suite
     from harness.suite import Overrides
 
+    seconds = duration("--checkpoint", checkpoint)
+    assert seconds is not None
     options = Options(
         suite=suite,
         overrides=Overrides(
-            tuple(method or ()), tuple(settings or ()), _seeds(seed or []), device, _measures(measure or [])
+            tuple(method or ()), tuple(settings or ()), seeds(seed or []), device, _measures(measure or [])
         ),
         data_root=data_root,
         out=out,
@@ -98,8 +115,10 @@ def run(
         retry=_retry(retry or []),
         dry_run=dry_run,
         fail_fast=fail_fast,
+        checkpoint_s=seconds,
+        keep_parameters=keep_parameters,
     )
-    with _politely_killed(), watcher() as watching:
+    with politely_killed(), watcher() as watching:
         result = run_suite(options, watching)
     if dry_run:
         for cell in result.plan.cells:
@@ -126,7 +145,7 @@ def _present(result: "Result") -> None:
 
 
 @contextlib.contextmanager
-def _politely_killed() -> Iterator[None]:
+def politely_killed() -> Iterator[None]:
     """SIGTERM inside is an interruption like Ctrl-C: rows stay, workers go."""
 
     def interrupt(*_: Any) -> None:
@@ -143,7 +162,7 @@ def _measures(texts: list[str]) -> tuple[str, ...]:
     return tuple(part.strip() for text in texts for part in text.split(","))
 
 
-def _seeds(texts: list[str]) -> tuple[int, ...]:
+def seeds(texts: list[str]) -> tuple[int, ...]:
     parts = [part.strip() for text in texts for part in text.split(",")]
     for part in parts:
         if not part.isdecimal():

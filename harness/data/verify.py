@@ -59,12 +59,14 @@ def check_contents(archive: Archive, source: Source) -> Files:
             return files
         case Runs():
             runs = runs_of(source)
-            for name, parts in runs.items():
-                read_run(source, name, parts)
+            for place, parts in runs.items():
+                read_run(source, place, parts)
             if len(runs) != archive.contents.runs:
                 _refuse(source, f"it holds {len(runs)} runs, not {archive.contents.runs}")
             return [
-                (PurePosixPath(name, path), m) for name, parts in runs.items() for path, m in parts.items()
+                (PurePosixPath(place.name, path), member)
+                for place, parts in runs.items()
+                for path, member in parts.items()
             ]
 
 

@@ -5,10 +5,13 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from harness.core.episodes import TaskBatch
 from harness.core.seeds import generator
 from harness.workloads.base import Split, Tasks
+from harness.workloads.hausdorff import nearest_by_hausdorff
 from harness.workloads.images import ImageTasks, Numbers, episodes
 from harness.workloads.imageset import ImageSet, load_split, split_fingerprint
 from harness.workloads.official_runs_data import CHARACTERS, OfficialRun, fingerprint, load_official_runs
@@ -101,6 +104,12 @@ class OfficialTasks(ImageTasks):
             raise ValueError(f"there are {len(self.runs)} official runs, so no number {end - 1}")
         draws = [generator("episode", w.name, split, seed, i) for i in range(start, end)]
         return episodes(self._pixels[start:end], w.shots, [int(draw.integers(2**62)) for draw in draws])
+
+    def floors(self, seed: int, count: int) -> dict[str, Tensor]:
+        """Also the dataset's own baseline, on the drawings as published."""
+        hits = [nearest_by_hausdorff(run.test, run.training) == run.labels for run in self.runs[:count]]
+        hausdorff = torch.from_numpy(np.array(hits)).double().mean(1)
+        return super().floors(seed, count) | {"hausdorff_accuracy": hausdorff}
 
     def choose(self, split: Split, draw: np.random.Generator) -> tuple[Numbers, Numbers]:
         w = self.workload
