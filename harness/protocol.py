@@ -93,6 +93,9 @@ class Request:
     memory_budget: int | None = None
     meta_batch_sizes: tuple[int, ...] = ()
     deterministic: bool = False
+    tf32: bool = False
+    precisions: frozenset[str] = frozenset()
+    """Of the measures that have one."""
 
 
 @dataclass(frozen=True)
@@ -139,6 +142,9 @@ class Cell:
     deterministic: bool
     """Whether a GPU may use deterministic kernels only."""
 
+    tf32: bool
+    """Whether it may round the factors of float32 products to TF32."""
+
     identity: str
     """What else the cell's id depends on: versions, device name, thread count."""
 
@@ -176,6 +182,7 @@ class Cell:
             "memory_budget": self.memory_budget,
             "code": self.code,
             "deterministic": self.deterministic,
+            "tf32": self.tf32,
             "identity": self.identity,
         }
         return digest(content)

@@ -90,6 +90,8 @@ def measure_accuracy(
         per_task["neighbour_accuracy"] = neighbour_accuracy(bench.tasks, bench.seed, settings.test_tasks)
 
     tested = f"{settings.test_tasks} test tasks, {method.inner_steps} inner steps"
+    if bench.arithmetic:
+        tested += f", {bench.arithmetic}"
     for metric, values in per_task.items():
         yield Reading(0, metric, float(values.mean()), unit, detail=tested)
         yield Reading(0, f"{metric}_ci95", half_width(values), unit, detail="95% half-width over tasks")
@@ -117,6 +119,7 @@ def _pace(course: Course) -> Iterator[Reading]:
     resumed = ", ".join(map(str, course.resumed_at))
     lost = f"; gone on from a checkpoint at meta-step {resumed}, what was done twice counted once"
     trained = f"{course.step} meta-steps and validation{lost if resumed else ''}"
+    yield Reading(0, "meta_steps", course.step, "step", detail="taken in training")
     yield Reading(0, "train_seconds", course.stepping_s + course.validating_s, "s", detail=trained)
     pace = f"{course.step} meta-steps with their sampling, without validation; cells may have run beside it"
     yield Reading(0, "meta_steps_per_second", course.steps_per_second, "1/s", detail=pace)

@@ -39,6 +39,9 @@ UNCONCERNED = ("pandas", "pyarrow", "matplotlib", "seaborn", "pydantic", "typer"
 BESIDE_THE_POINT = {"inner_steps", "metrics", "oracles", "rounds", "blocks", "untrained"}
 """Settings of a measure that say how much is measured, not what."""
 
+SINCE = {"precision": "float32", "test": True}
+"""Settings of measures that manifests once did not have, and what they then were."""
+
 MEASURES = ("memory", "time", "gradient", "accuracy")
 ABSENT = "not set"
 GIB = 2**30
@@ -147,9 +150,9 @@ def protocol_differences(base: Side, other: Side, measure: str) -> list[str]:
     tables = [content.get(measure) for content in contents]
     if not all(isinstance(table, dict) for table in tables):
         return []
-    first, second = ({k: v for k, v in t.items() if k not in BESIDE_THE_POINT} for t in tables)
-    if measure in ("time", "accuracy"):  # deterministic kernels are slower, and add in another order
-        first, second = (t | {"deterministic": c.get("deterministic", False)}
+    first, second = ({k: v for k, v in (SINCE | t).items() if k not in BESIDE_THE_POINT} for t in tables)
+    if measure in ("time", "accuracy"):  # what its arithmetic hangs on costs time too
+        first, second = (t | {name: c.get(name, False) for name in ("deterministic", "tf32")}
                          for t, c in zip((first, second), contents, strict=True))  # fmt: skip
     return [
         f"{name} {_said(first.get(name))} in {base.letter}, {_said(second.get(name))} in {other.letter}"
