@@ -717,6 +717,24 @@ def test_memory_and_the_gpus_that_computed_are_named_where_they_differ(
     assert [finding.sentence for finding in unlike(runs)] == ([sentence] if sentence else [])
 
 
+@pytest.mark.parametrize(
+    ("settings", "changed"),
+    [
+        ({"precision": "float32"}, ""),  # which the older manifest did not have to say
+        ({"precision": "bfloat16"}, "precision float32 in A, bfloat16 in B"),
+    ],
+)
+def test_a_manifest_from_before_there_were_precisions_is_of_float32(
+    tmp_path: Path, settings: dict[str, Any], changed: str
+) -> None:
+    runs = [
+        written(tmp_path / name, cells_of(1), content={"memory": {"meta_batch_size": 4} | more})
+        for name, more in (("a", {}), ("b", settings))
+    ]
+    wanted = [f"The memory measure differs: {changed}. Its points are not called."] if changed else []
+    assert [finding.sentence for finding in unlike(runs)] == wanted
+
+
 def test_in_a_notebook_a_comparison_is_a_line_and_a_change_a_sentence(tmp_path: Path) -> None:
     base, big = written(tmp_path / "a", cells_of(1)), written(tmp_path / "b", cells_of(1, memory=1.05))
     found = compared(base, big)
