@@ -104,6 +104,9 @@ class Request:
     memory_budget: int | None = None
     meta_steps: tuple[MetaStep, ...] = ()
     deterministic: bool = False
+    tf32: bool = False
+    precisions: frozenset[str] = frozenset()
+    """Of the measures that have one."""
 
 
 @dataclass(frozen=True)
@@ -150,6 +153,9 @@ class Cell:
     deterministic: bool
     """Whether a GPU may use deterministic kernels only."""
 
+    tf32: bool
+    """Whether it may round the factors of float32 products to TF32."""
+
     identity: str
     """What else the cell's id depends on: versions, device name, thread count."""
 
@@ -187,6 +193,7 @@ class Cell:
             "memory_budget": self.memory_budget,
             "code": self.code,
             "deterministic": self.deterministic,
+            "tf32": self.tf32,
             "identity": self.identity,
         }
         return digest(content)
