@@ -54,12 +54,11 @@ def find_archive(root: Path, name: str) -> "Source | None":
     if root.is_file() and root.stem not in ARCHIVES:
         return Source(name, root)
     root = root.parent if root.stem in ARCHIVES else root
-    for layout in LAYOUTS:
-        zipped = root / layout / f"{name}.zip"
-        if zipped.is_file():
+    published = PurePosixPath(ARCHIVES[name].path).parent
+    for place in dict.fromkeys(root / layout / below for layout in LAYOUTS for below in ("", published)):
+        if (zipped := place / f"{name}.zip").is_file():
             return Source(name, zipped)
-        folder = root / layout / name
-        if folder.is_dir():
+        if (folder := place / name).is_dir():
             return Source(name, folder)
     return None
 
@@ -103,8 +102,8 @@ class Source:
 
     def again(self) -> str:
         """The remedy for a damaged copy."""
-        address = f"{ADDRESS}/{ARCHIVES[self.archive].path}" if self.archive in ARCHIVES else ADDRESS
-        return f"get it again with `innerloop data fetch`, or from {address}"
+        address = f"{ADDRESS}/{ARCHIVES[self.archive].path}"
+        return f"get it again with `innerloop data fetch {self.archive}`, or from {address}"
 
     def _drawings(self) -> Iterator[tuple[PurePosixPath, "Member"]]:
         zipped = self.path.is_file()

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.data.catalogue import ADDRESS, Archive
-from harness.data.verify import has_published_sum
 from harness.errors import UsageError
 from harness.files import replace_file
 
@@ -100,7 +99,7 @@ def download(archive: Archive, address: str, part: Part, hear: Hear, patience: P
             hear(Progress(archive, part.path.stat().st_size, None, f"{cut}; again in {pause:g} s"))
             time.sleep(pause)
             continue
-        if has_published_sum(archive, part.path):
+        if archive.is_published(part.path):
             return
         part.empty()
         if not resumed:

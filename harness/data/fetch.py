@@ -15,7 +15,7 @@ from pathlib import Path
 from harness.data.archives import Source, find_archive
 from harness.data.catalogue import ADDRESS, Archive
 from harness.data.download import Hear, Part, Patience, disk, download
-from harness.data.verify import check_contents, has_published_sum
+from harness.data.verify import check_contents
 from harness.errors import UsageError
 from harness.files import sync_folder
 
@@ -33,9 +33,9 @@ def fetch(
         raise UsageError(f"--from {base}: write an address such as {ADDRESS}, or the path of a local copy.")
     with _room_for(archive, root) as part:
         target = root / archive.file
-        if target.is_file() and has_published_sum(archive, target):
+        if target.is_file() and archive.is_published(target):
             return False
-        if not has_published_sum(archive, part.path):
+        if not archive.is_published(part.path):
             download(archive, f"{base.rstrip('/')}/{archive.path}", part, hear, patience)
         part.path.chmod(0o644)
         part.path.replace(target)
@@ -65,9 +65,9 @@ def take_in(archive: Archive, root: Path, copy: Path) -> bool:
                 return False
             _copy_folder(archive, source, target)
             return True
-        if target.is_file() and has_published_sum(archive, target):
+        if target.is_file() and archive.is_published(target):
             return False
-        if not has_published_sum(archive, source.path):
+        if not archive.is_published(source.path):
             raise UsageError(
                 f"{source.path} is not {archive.file} as published (its {archive.kind} differs); extract it "
                 "and name the folder, or fetch it without --from."

@@ -66,8 +66,8 @@ def load_official_runs(data_root: Path) -> tuple[OfficialRun, ...]:
     """
     runs: dict[str, tuple[OfficialRun, PurePath]] = {}
     for source in _sources(Path(data_root)):
-        for place, files in sorted(_runs(source).items()):
-            run = _read(source, place, files)
+        for place, files in sorted(runs_of(source).items()):
+            run = read_run(source, place, files)
             first, other = runs.setdefault(run.name, (run, place))
             if first.fingerprint() != run.fingerprint():
                 raise UsageError(f"{place} is not the same as {other}; remove one of them.")
@@ -97,7 +97,7 @@ def _sources(data_root: Path) -> Iterator[Source]:
                     yield Source(PUBLISHED, entry)
 
 
-def _runs(source: Source) -> dict[PurePath, dict[str, Member]]:
+def runs_of(source: Source) -> dict[PurePath, dict[str, Member]]:
     """Place of a run -> its files by their path in it; whatever else lies there is passed over."""
     runs: dict[PurePath, dict[str, Member]] = {}
     wanted = {*TRAINING, *TEST, LABELS}
@@ -114,7 +114,8 @@ def _runs(source: Source) -> dict[PurePath, dict[str, Member]]:
     return runs
 
 
-def _read(source: Source, place: PurePath, files: Mapping[str, Member]) -> OfficialRun:
+def read_run(source: Source, place: PurePath, files: Mapping[str, Member]) -> OfficialRun:
+    """The run at `place`. Raises UsageError where it is incomplete or damaged."""
     missing = [file for file in (*TRAINING, *TEST, LABELS) if file not in files]
     if missing:
         raise UsageError(

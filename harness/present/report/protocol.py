@@ -229,6 +229,7 @@ QUESTIONS: dict[str, Callable[[LoadedRun], str]] = {
     "memory budget": _budget,
     "device asked for": _setting("device"),
     "deterministic kernels asked for": _setting("deterministic"),
+    "TF32 asked for": _setting("tf32"),
 }
 QUESTIONS_OF_A_MEASURE: dict[str, Callable[[LoadedRun, str], str]] = {
     "inner steps": _inner_steps,
@@ -238,6 +239,7 @@ QUESTIONS_OF_A_MEASURE: dict[str, Callable[[LoadedRun, str], str]] = {
     "meta-batch (tasks)": _of_measure("meta_batch_size"),
     "tasks at once": _of_measure("task_chunk", absent="the whole meta-batch"),
     "execution": _of_measure("execution"),
+    "precision": _only(["memory", "time", "accuracy"], _of_measure("precision", absent="float32")),
     "selection": _only(["accuracy"], _selection),
     "test tasks": _only(["accuracy"], lambda run, measure: _on_workloads(run, measure, _tested)),
     "floors": _only(["accuracy"], _untrained),
