@@ -10,12 +10,14 @@ __version__ = "0.1.0"
 
 _HOME = {
     "Adam": "harness.core.outer",
+    "Choice": "harness.core.search",
     "Interpolate": "harness.core.outer",
     "Method": "harness.core.method",
     "Objective": "harness.core.objective",
     "Outer": "harness.core.outer",
     "Params": "harness.core.trees",
     "Proximal": "harness.core.objective",
+    "Range": "harness.core.search",
     "SGD": "harness.core.outer",
     "Shots": "harness.core.episodes",
     "TaskBatch": "harness.core.episodes",
@@ -31,12 +33,14 @@ _HOME = {
 __all__ = [
     "SGD",
     "Adam",
+    "Choice",
     "Interpolate",
     "Method",
     "Objective",
     "Outer",
     "Params",
     "Proximal",
+    "Range",
     "Shots",
     "TaskBatch",
     "TaskModule",
@@ -60,6 +64,7 @@ if TYPE_CHECKING:
     from harness.core.outer import SGD, Adam, Interpolate, Outer
     from harness.core.phases import phase
     from harness.core.record import record
+    from harness.core.search import Choice, Range
     from harness.core.trees import Params
 
 

@@ -10,7 +10,7 @@ import pandas as pd
 
 from harness.rowfile import frame_of_records, read_rows
 from harness.rows import Row
-from harness.settings import telling_apart
+from harness.settings import flat, telling_apart
 from harness.store import RunFolder
 
 
@@ -102,7 +102,7 @@ def label_methods(frame: pd.DataFrame, settings: Mapping[str, dict[str, Any]]) -
     which, distinct = pd.factorize(of_method * len(texts) + of_settings)
     labels = []
     for i in map(int, distinct):
-        method, each = str(methods[i // len(texts)]), settings[str(texts[i % len(texts)])]
+        method, each = str(methods[i // len(texts)]), flat(settings[str(texts[i % len(texts)])])
         labels.append(
             _label(method, {name: each[name] for name in sorted(differing[method]) if name in each})
         )

@@ -42,8 +42,14 @@ class AccuracySettings(MeasureSettings):
     test_inner_steps: Positive | None = None
     """Inner steps at validation and test; None for those of training."""
 
+    patience: Positive | None = None
+    """Validations in a row without a better one after which training ends; None for never."""
+
     untrained: bool = True
     """Also test the untrained initialisation, as a floor."""
+
+    test: bool = True
+    """False leaves the test split alone: a search for settings reads validation scores only."""
 
 
 MemoryMetric = Literal[

@@ -9,7 +9,7 @@ from typing import Any
 from harness import __version__
 from harness.measure_settings import TimeSettings
 from harness.protocol import Cell, Point, Resolved, ResolvedMethod, ResolvedWorkload, digest
-from harness.settings import format_settings, telling_apart
+from harness.settings import flat, format_settings, telling_apart
 from harness.suite import Suite
 
 
@@ -96,7 +96,8 @@ def with_variants(methods: Iterable[ResolvedMethod]) -> tuple[ResolvedMethod, ..
 
     def variant(method: ResolvedMethod) -> str:
         names = telling_apart([other.settings for other in named[method.name]])
-        return format_settings({name: method.settings[name] for name in names if name in method.settings})
+        settings = flat(method.settings)
+        return format_settings({name: settings[name] for name in names if name in settings})
 
     return tuple(replace(method, variant=variant(method)) for method in methods)
 

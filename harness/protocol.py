@@ -8,7 +8,8 @@ import json
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from harness.measure_settings import GradientSettings, Measure, MeasureSettings, Profile
+from harness.core.search import SearchSpace
+from harness.measure_settings import AccuracySettings, GradientSettings, Measure, MeasureSettings, Profile
 
 Status = Literal["ok", "oom", "timeout", "diverged", "error", "skipped", "interrupted"]
 
@@ -46,6 +47,9 @@ class ResolvedMethod:
 
     broken: str | None = None
     """What is wrong with its adapter, and where, if it is no method as it is: its points are errors."""
+
+    search_space: SearchSpace = field(default_factory=dict)
+    """Where its settings may be looked for."""
 
     variant: str = ""
     """What tells it from others of its name in the same plan, for progress lines."""
@@ -152,7 +156,9 @@ class Cell:
                 oracle = "unrolled" if "unrolled" in self.settings.oracles else "implicit"
                 return f"rel_error_{oracle}"
             case "accuracy":
-                return self.workload.score
+                assert isinstance(self.settings, AccuracySettings)
+                score = self.workload.score
+                return score if self.settings.test else f"selected_validation_{score}"
 
     @property
     def id(self) -> str:

@@ -11,6 +11,7 @@ from harness.adapter_files import blame, defining_files, hash_files, is_own, lin
 from harness.core.libraries import libraries_of, library_fault
 from harness.core.method import Kind, Method, Order
 from harness.core.outer import RULES
+from harness.core.search import Choice, Range, SearchSpace
 from harness.errors import BrokenAdapter, LibraryMissing, UsageError, nearest
 from harness.names import kebab, method_names
 from harness.protocol import MethodSpec, ResolvedMethod, WorkloadSpec, digest
@@ -59,7 +60,8 @@ def resolve_method(spec: MethodSpec, inner_steps: int) -> ResolvedMethod:
     try:
         files, libraries = _made_of(spec, cls)
         settings = _settings(spec, cls, inner_steps)
-        said = f"{_home(cls)}: {fault}" if (fault := not_plain(settings)) else ""
+        fault = not_plain(settings) or _not_searchable(cls.search_space, settings)
+        said = f"{_home(cls)}: {fault}" if fault else ""
     except UsageError:
         if not (said := _fails_by_itself(cls, inner_steps)):
             raise
@@ -67,7 +69,23 @@ def resolve_method(spec: MethodSpec, inner_steps: int) -> ResolvedMethod:
         said = blame(failure, defining_files(cls))
     if said:
         return _broken(spec, BrokenAdapter(f"{spec.where}: {said}; mend the file."))
-    return ResolvedMethod(spec, name, settings, hash_files(files, libraries), libraries=libraries)
+    source = hash_files(files, libraries)
+    return ResolvedMethod(
+        spec, name, settings, source, libraries=libraries, search_space=dict(cls.search_space)
+    )
+
+
+def _not_searchable(space: SearchSpace, settings: dict[str, Any]) -> str | None:
+    """A clause on what of a search space is no range or choice of a setting; None if all is. A setting of
+    another outer rule than the one in force may be there: it is not searched."""
+    for name, where in space.items():
+        if not isinstance(where, Range | Choice):
+            return f"search_space['{name}'] is {where!r}, but a place to search is a Range or a Choice"
+        if name.partition(".")[0] not in settings:
+            return (
+                f"search_space has '{name}', which is no setting; {nearest(name, settings, 'the settings')}"
+            )
+    return None
 
 
 def _fails_by_itself(cls: type[Method], inner_steps: int) -> str:

@@ -19,7 +19,7 @@ FIRST_SCHEMA = 1  # of a manifest without the number
 
 # What a cell was run for. A point that fails leaves one row under the first of its measure's names.
 HEADLINES: dict[str, tuple[str, ...]] = {
-    "accuracy": ("accuracy", "loss"),
+    "accuracy": ("accuracy", "loss", "selected_validation_accuracy", "selected_validation_loss"),
     "gradient": ("rel_error_unrolled", "rel_error_implicit"),
     "memory": ("peak_bytes",),
     "time": ("step_seconds",),

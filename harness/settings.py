@@ -72,8 +72,21 @@ def merged(settings: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str,
     return result
 
 
+def flat(settings: Mapping[str, Any], before: str = "") -> dict[str, Any]:
+    """Settings without tables in them, named as in brackets.
+
+    >>> flat({"lam": 1.0, "outer": {"lr": 0.01}})
+    {'lam': 1.0, 'outer.lr': 0.01}
+    """
+    named: dict[str, Any] = {}
+    for name, value in settings.items():
+        named |= flat(value, f"{before}{name}.") if isinstance(value, Mapping) else {f"{before}{name}": value}
+    return named
+
+
 def telling_apart(variants: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The names of settings that tell variants apart: all that differ, or the one that gives each a name.
+    """The names of settings, as `flat` has them, that tell variants apart: all that differ, or the one that
+    gives each a name.
 
     A word, such as an optimiser, is a name; a number beside others that differ is not, for it would make a
     series of what is none.
@@ -81,6 +94,7 @@ def telling_apart(variants: Sequence[Mapping[str, Any]]) -> list[str]:
     >>> telling_apart([{"optimiser": "adam", "lr": 0.1}, {"optimiser": "sgd", "lr": 1.0}])
     ['optimiser']
     """
+    variants = [flat(each) for each in variants]
     names = sorted({name for each in variants for name in each})
     values = {n: [json.dumps(v.get(n), sort_keys=True) for v in variants] for n in names}
     differing = [name for name in names if len(set(values[name])) > 1]

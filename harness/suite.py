@@ -100,7 +100,7 @@ class Suite:
         """The inner steps at which `measure` observes `method`."""
         steps = self.measures[measure].inner_steps
         if isinstance(steps, dict):
-            named = {_located(name, self.folder): own for name, own in steps.items()}
+            named = {located(name, self.folder): own for name, own in steps.items()}
             steps = named.get(method.name, named.get(ALL_OTHERS))
         return sorted(set(steps or self.content.inner_steps))
 
@@ -136,7 +136,7 @@ def suite_names() -> list[str]:
 
 def load_suite(text: str, overrides: Overrides) -> Suite:
     """The suite of a name or a path, changed by the command line. Raises UsageError."""
-    name, where, source, folder = _read(text)
+    name, where, source, folder = read_suite(text)
     try:
         document = tomllib.loads(source)
     except tomllib.TOMLDecodeError as failure:
@@ -160,7 +160,7 @@ def load_suite(text: str, overrides: Overrides) -> Suite:
     return Suite(name, content, folder, methods, workloads)
 
 
-def _read(text: str) -> tuple[str, str, str, Path]:
+def read_suite(text: str) -> tuple[str, str, str, Path]:
     """Name, how errors call it, contents and folder of a suite given by name or path."""
     path = Path(text)
     if path.suffix == ".toml" or path.is_file():
@@ -210,7 +210,7 @@ def _origin(key: str, where: str, origins: Mapping[str, str]) -> str:
     return origins[max(setters, key=len)] if setters else where
 
 
-def _located(name: str, folder: Path) -> str:
+def located(name: str, folder: Path) -> str:
     """The name of a method; that of a file in the suite starts from the suite's folder."""
     return str(folder / name) if ".py:" in name else name
 
@@ -224,7 +224,7 @@ def _check_step_tables(
         if settings is None or not isinstance(settings.inner_steps, dict):
             continue
         for name in settings.inner_steps:
-            if _located(name, folder) not in known | {ALL_OTHERS}:
+            if located(name, folder) not in known | {ALL_OTHERS}:
                 key = f"{measure}.inner_steps"
                 raise UsageError(
                     f"{_origin(key, where, origins)}: {key}: '{name}' is no method of this suite; "
@@ -240,7 +240,7 @@ def _methods_of_file(
         name, settings = parse_spec(key, f"{where}: methods")
         setters = [k for k in origins if k.startswith(f"methods.{key}")]
         origin = origins[setters[-1]] if setters else f"{where}: methods.{key}"
-        specs.append(MethodSpec(_located(name, folder), merged(settings, table), {}, origin))
+        specs.append(MethodSpec(located(name, folder), merged(settings, table), {}, origin))
     return specs
 
 

@@ -187,8 +187,16 @@ class Trained:
     """The meta-parameters that did best on validation tasks."""
 
     best_step: int
+    steps: int
+    """Meta-steps taken: fewer than asked for where validation stopped improving."""
+
     validation: list[tuple[int, float]]
     """Meta-step and mean validation score, in order; step 0 is the untrained initialisation."""
+
+    @property
+    def best_score(self) -> float:
+        """The validation score of the selected meta-step."""
+        return dict(self.validation)[self.best_step]
 
 
 def train(
@@ -201,12 +209,15 @@ def train(
     device: torch.device,
     progress: Callable[[float, str], None],
 ) -> Trained:
-    """Meta-train for `settings.meta_steps`, select on validation tasks alone. Raises Diverged."""
+    """Meta-train for `settings.meta_steps` or until the patience is out; select on validation tasks alone.
+
+    Raises Diverged.
+    """
     tester = for_testing(learner.method, settings)
     better = (lambda a, b: a > b) if workload.score == "accuracy" else (lambda a, b: a < b)
     validation: list[tuple[int, float]] = []
     best: Params = {}
-    best_step = 0
+    best_step = steps = 0
 
     def validate(step: int) -> None:
         nonlocal best, best_step
@@ -234,10 +245,18 @@ def train(
         start = (step - 1) * settings.meta_batch_size
         learner.step(tasks.sample("train", seed, start, settings.meta_batch_size).to(device))
         learner.check_finite(f"meta-step {step}")
+        steps = step
         if step % settings.validate_every == 0 or step == settings.meta_steps:
             validate(step)
         progress(step / settings.meta_steps, f"validation {workload.score} {validation[-1][1]:.3f}")
-    return Trained(best, best_step, validation)
+        if settings.patience is not None and _without_a_better(validation, best_step) >= settings.patience:
+            break
+    return Trained(best, best_step, steps, validation)
+
+
+def _without_a_better(validation: list[tuple[int, float]], best_step: int) -> int:
+    """How many validations there were since the best."""
+    return sum(step > best_step for step, _ in validation)
 
 
 def evaluation_chunk(settings: AccuracySettings) -> int:

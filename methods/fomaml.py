@@ -5,6 +5,7 @@ from typing import ClassVar
 from harness.core.checks import require_positive
 from harness.core.method import Kind, Method, Order
 from harness.core.objective import Objective, TaskObjectives
+from harness.core.search import Range, SearchSpace
 from harness.core.trees import Params
 from methods.solvers.inner import GradientDescent
 
@@ -17,6 +18,8 @@ class FOMAML(Method):
 
     kind: ClassVar[Kind] = "first-order"
     memory_order: ClassVar[Order] = "constant"
+
+    search_space: ClassVar[SearchSpace] = {"inner_lr": Range(0.05, 1.0), "outer.lr": Range(1e-3, 3e-2)}
 
     inner_lr: float = 0.1
 

@@ -9,6 +9,7 @@ from harness.core.checks import require_at_least, require_fraction, require_posi
 from harness.core.method import Kind, Method, Order
 from harness.core.objective import Objective, Proximal, TaskObjectives
 from harness.core.phases import phase
+from harness.core.search import Range, SearchSpace
 from harness.core.trees import Params
 from methods.solvers.cg import CG
 from methods.solvers.hessian_free import HessianFree
@@ -92,6 +93,12 @@ class ImamlGD(ImamlCG):
         "optimiser": "gradient-descent",
     }
 
+    search_space: ClassVar[SearchSpace] = {
+        "inner_lr": Range(0.05, 1.0),
+        "lam": Range(0.05, 20.0),
+        "outer.lr": Range(1e-3, 3e-2),
+    }
+
     inner_lr: float = 0.1
     optimiser: Literal["gradient-descent", "momentum", "nesterov", "accelerated", "adam"] = "gradient-descent"
     momentum: float = 0.9
@@ -126,6 +133,8 @@ class ImamlHF(ImamlCG):
         "inner_steps": 20,
         "newton_cg_steps": 20,
     }
+
+    search_space: ClassVar[SearchSpace] = {"lam": Range(0.05, 20.0), "outer.lr": Range(1e-3, 3e-2)}
 
     newton_cg_steps: int = 5
     newton_cg_tolerance: float = 0.5

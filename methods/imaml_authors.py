@@ -11,6 +11,7 @@ from harness.core.method import Kind, Method, Order
 from harness.core.objective import Objective, TaskObjectives
 from harness.core.outer import Adam, Outer
 from harness.core.phases import phase
+from harness.core.search import Range, SearchSpace
 from harness.core.trees import Params
 from methods.solvers.cg import CG
 from methods.solvers.inner import GradientDescent
@@ -37,6 +38,12 @@ class ImamlAuthors(Method):
 
     kind: ClassVar[Kind] = "approximate"
     memory_order: ClassVar[Order] = "constant"
+
+    search_space: ClassVar[SearchSpace] = {
+        "inner_lr": Range(0.05, 1.0),
+        "lam": Range(0.05, 20.0),
+        "outer.lr": Range(1e-3, 3e-2),
+    }
 
     inner_lr: float = 0.1
     lam: float = 2.0

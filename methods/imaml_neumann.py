@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from harness.core.checks import require_at_least, require_positive
+from harness.core.search import Range, SearchSpace
 from methods.imaml import ImplicitMAML
 from methods.solvers.inner import GradientDescent, InnerOptimiser
 from methods.solvers.linear import LinearSolver
@@ -23,6 +24,12 @@ class ImamlNeumann(ImplicitMAML):
     """
 
     converged: ClassVar[Mapping[str, Any]] = {"inner_steps": 400, "inner_lr": 0.6, "lam": 0.5, "terms": 60}
+
+    search_space: ClassVar[SearchSpace] = {
+        "inner_lr": Range(0.05, 1.0),
+        "lam": Range(0.05, 20.0),
+        "outer.lr": Range(1e-3, 3e-2),
+    }
 
     inner_lr: float = 0.1
     terms: int = 5

@@ -6,6 +6,7 @@ from harness.core import trees
 from harness.core.checks import require_at_least, require_positive
 from harness.core.method import Kind, Method, Order
 from harness.core.objective import Objective, Proximal, TaskObjectives
+from harness.core.search import Range, SearchSpace
 from harness.core.trees import Params
 from methods.solvers.inner import GradientDescent
 
@@ -19,6 +20,8 @@ class MAML(Method):
 
     kind: ClassVar[Kind] = "unrolled"
     memory_order: ClassVar[Order] = "linear"
+
+    search_space: ClassVar[SearchSpace] = {"inner_lr": Range(0.05, 1.0), "outer.lr": Range(1e-3, 3e-2)}
 
     inner_lr: float = 0.1
     lam: float = 0.0

@@ -8,6 +8,7 @@ from harness.core import trees
 from harness.core.checks import require_positive
 from harness.core.method import Kind, Method, Order
 from harness.core.objective import Objective, TaskObjectives
+from harness.core.search import Range, SearchSpace
 from harness.core.trees import Params
 
 ALPHA = "alpha."  # before a parameter's name: that of its step sizes among the meta-parameters
@@ -23,6 +24,8 @@ class MetaSGD(Method):
 
     kind: ClassVar[Kind] = "unrolled"
     memory_order: ClassVar[Order] = "linear"
+
+    search_space: ClassVar[SearchSpace] = {"inner_lr": Range(0.05, 1.0), "outer.lr": Range(1e-3, 3e-2)}
 
     inner_lr: float = 0.1
 

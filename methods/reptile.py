@@ -7,6 +7,7 @@ from harness.core.checks import require_at_least, require_positive
 from harness.core.method import Kind, Method, Order
 from harness.core.objective import Objective, TaskObjectives
 from harness.core.outer import Interpolate, Outer
+from harness.core.search import Range, SearchSpace
 from harness.core.trees import Params
 from methods.solvers.inner import GradientDescent, InnerAdam, InnerOptimiser
 
@@ -23,6 +24,8 @@ class Reptile(Method):
 
     kind: ClassVar[Kind] = "pseudo"
     memory_order: ClassVar[Order] = "constant"
+
+    search_space: ClassVar[SearchSpace] = {"inner_lr": Range(1e-3, 1.0), "outer.rate": Range(0.3, 5.0)}
 
     inner_lr: float = 0.1
     optimiser: Literal["gradient-descent", "adam"] = "gradient-descent"

@@ -8,7 +8,21 @@ import typer
 import typer.main
 
 from harness import __version__
-from harness.cli import check, claims, compare, env, listing, new, plot, report, run, selfcheck, show, wall
+from harness.cli import (
+    check,
+    claims,
+    compare,
+    env,
+    listing,
+    new,
+    plot,
+    report,
+    run,
+    selfcheck,
+    show,
+    tune,
+    wall,
+)
 from harness.errors import NothingSelected, UsageError
 from harness.store import StoreError
 
@@ -32,6 +46,7 @@ app.command("claims")(claims.claims)
 app.command("env")(env.env)
 app.command("selfcheck")(selfcheck.selfcheck)
 app.command("wall")(wall.wall)
+app.command("tune")(tune.tune)
 app.command("check")(check.check)
 app.command("new")(new.new)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from harness.executors.local import Worker
 from harness.plan import Plan
 from harness.protocol import Cell, Checks
-from harness.run import Outcome, Watcher
+from harness.run import Outcome
 
 OVERHEAD_STEPS = 4  # what a cell costs besides its inner steps, in inner steps: only for estimates
 
@@ -92,6 +92,8 @@ def headline(outcome: Outcome) -> str:
     for score in ("accuracy", "loss"):
         if score in values:
             return f"{score} {values[score]:.3f} ±{values.get(f'{score}_ci95', float('nan')):.3f}"
+        if (selected := f"selected_validation_{score}") in values:
+            return f"validation {score} {values[selected]:.3f}"
     for metric in ("rel_error_implicit", "rel_error_unrolled"):
         if metric in values:
             return f"relative error {values[metric]:.1e} ({metric.removeprefix('rel_error_')})"
@@ -112,13 +114,19 @@ class Board:
         self.estimate = Estimate(1)
 
     def planned(self, plan: Plan, folder: Path, todo: list[Cell], jobs: int) -> None:
+        self.done = 0
         self.total = len(todo)
+        learned = self.estimate.seconds  # of earlier trials of a search
         self.estimate = Estimate(jobs)
+        self.estimate.seconds = learned
         self.estimate.waiting = {cell.id: cell for cell in todo}
         kept = len(plan.cells) - len(todo)
         again = f", {kept} finished before" if kept else ""
         cells = f"{len(todo)} of {len(plan.cells)} cells to run{again}"
         self.say(f"{plan.suite}: {cells}, {jobs} at once, into {folder}")
+
+    def trial(self, number: int, of: int) -> None:
+        self.say(f"trial {number} of {of} of every method:")
 
     def checked(self, found: Checks) -> None:
         if found.failed:
@@ -157,7 +165,7 @@ class Plain(Board):
 
 
 @contextmanager
-def watcher() -> Iterator[Watcher]:
+def watcher() -> Iterator[Board]:
     """The display that fits where the output goes."""
     if not sys.stdout.isatty():
         yield Plain()

@@ -90,7 +90,7 @@ def run(
     options = Options(
         suite=suite,
         overrides=Overrides(
-            tuple(method or ()), tuple(settings or ()), _seeds(seed or []), device, _measures(measure or [])
+            tuple(method or ()), tuple(settings or ()), seeds(seed or []), device, _measures(measure or [])
         ),
         data_root=data_root,
         out=out,
@@ -101,7 +101,7 @@ def run(
         dry_run=dry_run,
         fail_fast=fail_fast,
     )
-    with _politely_killed(), watcher() as watching:
+    with politely_killed(), watcher() as watching:
         result = run_suite(options, watching)
     if dry_run:
         for cell in result.plan.cells:
@@ -128,7 +128,7 @@ def _present(result: "Result") -> None:
 
 
 @contextlib.contextmanager
-def _politely_killed() -> Iterator[None]:
+def politely_killed() -> Iterator[None]:
     """SIGTERM inside is an interruption like Ctrl-C: rows stay, workers go."""
 
     def interrupt(*_: Any) -> None:
@@ -145,7 +145,7 @@ def _measures(texts: list[str]) -> tuple[str, ...]:
     return tuple(part.strip() for text in texts for part in text.split(","))
 
 
-def _seeds(texts: list[str]) -> tuple[int, ...]:
+def seeds(texts: list[str]) -> tuple[int, ...]:
     parts = [part.strip() for text in texts for part in text.split(",")]
     for part in parts:
         if not part.isdecimal():

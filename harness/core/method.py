@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Literal, dataclass_transform
 
 from harness.core.objective import Objective, TaskObjectives
 from harness.core.outer import Adam, Outer
+from harness.core.search import SearchSpace
 from harness.core.trees import Params
 
 Kind = Literal["unrolled", "implicit", "first-order", "approximate", "pseudo"]
@@ -36,6 +37,9 @@ class Method(ABC):
     [0.1, 1], its meta-gradient then equals the closed form of the implicit one to 1e-8; on a network of 27
     parameters it solves (I + H/lam) g = v at the phi of `adapt` to 1e-4.
     """
+
+    search_space: ClassVar[SearchSpace] = {}
+    """Where `innerloop tune` looks for this method's settings: every one that its accuracy hangs on."""
 
     inner_steps: int
     """Steps of the inner optimiser; the axis of every curve. 0 is the identity."""

@@ -1,13 +1,14 @@
 """Few-shot classification of images: the episodic protocol of Vinyals et al. 2016, as N-way K-shot tasks."""
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from harness.core.episodes import Shots, TaskBatch
 from harness.core.model import Model
@@ -15,8 +16,11 @@ from harness.core.objective import cross_entropy
 from harness.core.seeds import generator
 from harness.errors import UsageError
 from harness.workloads.base import Score, Split, Tasks, Workload
-from harness.workloads.imageset import SIDE, ImageSet, load_split, split_fingerprint
+from harness.workloads.floors import neighbour_accuracy
+from harness.workloads.imageset import SIDE, Classes, ImageSet, load_split, split_fingerprint
 from harness.workloads.models import Conv4, Down, Norm
+
+Numbers = NDArray[np.int64]
 
 ROTATIONS = 4  # by 0, 90, 180 and 270 degrees, each a class of its own, as in Santoro et al. 2016
 
@@ -75,21 +79,25 @@ class FewShotImages(Workload):
     def open(self, data_root: Path | None) -> Tasks:
         images = self.load(data_root)
         assert (images.channels, images.size) == (self.channels, self.size), "what `model` is made for"
-        rows = {split: images.rows(classes) for split, classes in load_split(self.split_name).items()}
-        drawings = images.images.shape[1]
-        if self.shots + self.queries > drawings:
+        splits = {name: images.subset(classes) for name, classes in load_split(self.split_name).items()}
+        self.check(splits)
+        return ImageTasks(self, splits, f"{images.fingerprint}:{split_fingerprint(self.split_name)}")
+
+    def check(self, splits: Mapping[str, Classes]) -> None:
+        """Raise UsageError where an episode asks for more than the data have."""
+        there = min(classes.per_class for classes in splits.values())
+        if self.shots + self.queries > there:
             raise UsageError(
                 f"workload '{self.name}': shots={self.shots} and queries={self.queries} need "
-                f"{self.shots + self.queries} {self.examples} a class, but there are {drawings}; "
+                f"{self.shots + self.queries} {self.examples} a class, but there are {there}; "
                 "lower one of them."
             )
-        smallest = min(rows, key=lambda split: len(rows[split]))
-        if self.ways > len(rows[smallest]):
+        smallest = min(splits, key=lambda name: len(splits[name].names))
+        if self.ways > len(splits[smallest].names):
             raise UsageError(
-                f"workload '{self.name}': ways={self.ways} is more than the {len(rows[smallest])} "
+                f"workload '{self.name}': ways={self.ways} is more than the {len(splits[smallest].names)} "
                 f"classes of its {smallest} split; lower ways."
             )
-        return ImageTasks(self, images, rows, f"{images.fingerprint}:{split_fingerprint(self.split_name)}")
 
 
 class Characters(FewShotImages):
@@ -107,44 +115,49 @@ class Characters(FewShotImages):
 
 
 class ImageTasks(Tasks):
-    """Episodes over classes held in host memory as uint8; a meta-batch is one indexing operation.
+    """Episodes over classes held in host memory as uint8; a meta-batch is one indexing operation."""
 
-    rows: for each split, which classes of `images` it has.
-    """
-
-    def __init__(
-        self,
-        workload: FewShotImages,
-        images: ImageSet,
-        rows: Mapping[str, NDArray[np.int64]],
-        fingerprint: str,
-    ) -> None:
+    def __init__(self, workload: FewShotImages, splits: Mapping[str, Classes], fingerprint: str) -> None:
         self.workload = workload
-        self.images = images.images
-        self.rows = rows
+        self.splits = splits
         self.fingerprint = fingerprint
 
     def sample(self, split: Split, seed: int, start: int, count: int) -> TaskBatch:
         w = self.workload
-        rows, turns = self.rows[split], w.turns(split)
-        characters, drawings = len(rows), self.images.shape[1]
+        characters = len(self.splits[split].names)
         classes = np.empty((count, w.ways), np.int64)
         chosen = np.empty((count, w.ways, w.shots + w.queries), np.int64)
         seeds = []
         for row in range(count):
             draw = generator("episode", w.name, split, seed, start + row)
-            classes[row] = draw.choice(characters * turns, w.ways, replace=False)
-            chosen[row] = draw.random((w.ways, drawings)).argsort(1)[:, : w.shots + w.queries]
+            classes[row], chosen[row] = self.choose(split, draw)
             seeds.append(int(draw.integers(2**62)))
-        pixels = self.images[rows[classes % characters][..., None], chosen]
-        for quarter in range(1, turns):
+        pixels = self.splits[split].pixels((classes % characters)[..., None], chosen)
+        for quarter in range(1, w.turns(split)):
             where = classes // characters == quarter
             pixels[where] = np.rot90(pixels[where], quarter, axes=(-2, -1))
-        inputs = torch.from_numpy(pixels).float().div_(255)
-        return TaskBatch(_shots(inputs[:, :, : w.shots]), _shots(inputs[:, :, w.shots :]), tuple(seeds))
+        return episodes(pixels, w.shots, seeds)
+
+    def choose(self, split: Split, draw: np.random.Generator) -> tuple[Numbers, Numbers]:
+        """An episode's classes [ways] and the images of each [ways, shots + queries].
+
+        Class `character + q * characters` is the character turned by q quarters.
+        """
+        w, classes = self.workload, self.splits[split]
+        chosen = draw.choice(len(classes.names) * w.turns(split), w.ways, replace=False)
+        return chosen, draw.random((w.ways, classes.per_class)).argsort(1)[:, : w.shots + w.queries]
+
+    def floors(self, seed: int, count: int) -> dict[str, Tensor]:
+        return {"neighbour_accuracy": neighbour_accuracy(self, seed, count)}
 
 
-def _shots(images: torch.Tensor) -> Shots:
+def episodes(pixels: NDArray[np.uint8], shots: int, seeds: Sequence[int]) -> TaskBatch:
+    """Of images [T, ways, shots + queries, ...]: the first `shots` of each class are its support."""
+    inputs = torch.from_numpy(pixels).float().div_(255)
+    return TaskBatch(_shots(inputs[:, :, :shots]), _shots(inputs[:, :, shots:]), tuple(seeds))
+
+
+def _shots(images: Tensor) -> Shots:
     """[T, ways, k, h, w] or [T, ways, k, 3, h, w] as shots [T, ways * k, 1 or 3, h, w] with their classes."""
     tasks, ways, k = images.shape[:3]
     targets = torch.arange(ways).repeat_interleave(k).repeat(tasks, 1)

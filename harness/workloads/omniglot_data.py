@@ -38,6 +38,9 @@ QUARTERS = (
     np.kron(np.eye(SIDE), np.ones(PUBLISHED_SIDE * FINE // SIDE)).reshape(SIDE, PUBLISHED_SIDE, FINE).sum(2)
 )
 
+# Pillow and zipfile raise these, and only these, on damaged content.
+DAMAGED = (OSError, EOFError, SyntaxError, ValueError, zipfile.BadZipFile, zlib.error)
+
 # Where a copy may lie below the data root: bare, as torchvision leaves it, as the public repository has it.
 LAYOUTS = ("", "omniglot-py", "omniglot", "python", "omniglot/python")
 
@@ -123,25 +126,26 @@ class Source:
 
 @dataclass(frozen=True)
 class Member:
-    """One PNG of a source."""
+    """One file of a source."""
 
     source: Source
     name: str
     archive: zipfile.ZipFile | None
 
+    def content(self) -> bytes:
+        """Its bytes. Raises one of DAMAGED where they cannot be read."""
+        if self.archive is None:
+            return (self.source.path / self.name).read_bytes()
+        return self.archive.read(self.name)
+
     def ink(self) -> NDArray[np.bool_]:
         """The drawing as published: bool [105, 105]. Raises UsageError where the PNG cannot be read."""
         try:
-            if self.archive is None:
-                content = (self.source.path / self.name).read_bytes()
-            else:
-                content = self.archive.read(self.name)
-            with Image.open(io.BytesIO(content), formats=["PNG"]) as drawing:
+            with Image.open(io.BytesIO(self.content()), formats=["PNG"]) as drawing:
                 if drawing.size != (PUBLISHED_SIDE, PUBLISHED_SIDE):
                     raise ValueError(f"{drawing.width}x{drawing.height} pixels, not 105x105")
                 return ~np.asarray(drawing.convert("1"))
-        # Pillow and zipfile raise these, and only these, on damaged content.
-        except (OSError, EOFError, SyntaxError, ValueError, zipfile.BadZipFile, zlib.error) as error:
+        except DAMAGED as error:
             raise UsageError(
                 f"{self.source.path}: the image {self.name} cannot be read ({error}); {self.source.again()}."
             ) from error

@@ -109,7 +109,7 @@ def test_splits_of_the_minimal_sets_share_no_image(real_omniglot: Path) -> None:
     split = load_split("omniglot-minimal")
     assert tuple(sorted(name for part in SPLITS for name in split[part])) == images.names
     drawings = {
-        part: {one.tobytes() for one in images.images[images.rows(split[part])].reshape(-1, 784)}
+        part: {one.tobytes() for one in images.images[images.subset(split[part]).rows].reshape(-1, 784)}
         for part in SPLITS
     }
     assert not drawings["train"] & drawings["validation"]

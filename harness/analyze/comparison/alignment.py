@@ -17,7 +17,7 @@ from harness.errors import UsageError, nearest
 from harness.files import dumps
 from harness.frame import split_workload
 from harness.rows import HEADLINES
-from harness.settings import telling_apart
+from harness.settings import flat, telling_apart
 
 VARIANT = ["measure", "workload", "method", "settings"]
 POINTS = [*VARIANT, "method_label", "inner_steps", "status", "failed", "observed", "detail"]
@@ -242,7 +242,7 @@ def _settings(base: Side, other: Side, pairs: Iterable[tuple[Variant, Variant]])
     for a, b in pairs:
         if a.method != b.method or a.settings == b.settings:
             continue
-        first, second = (_flat(json.loads(v.settings)) for v in (a, b))
+        first, second = (flat(json.loads(v.settings)) for v in (a, b))
         clauses = [
             f"{name} {_value(first, name)} in {base.letter}, {_value(second, name)} in {other.letter}"
             for name in sorted({*first, *second})
@@ -250,13 +250,6 @@ def _settings(base: Side, other: Side, pairs: Iterable[tuple[Variant, Variant]])
         ]
         said[f"{a.label} differs in its settings: {'; '.join(clauses)}."] = None
     return list(said)
-
-
-def _flat(settings: dict[str, Any], before: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for name, value in settings.items():
-        flat |= _flat(value, f"{before}{name}.") if isinstance(value, dict) else {f"{before}{name}": value}
-    return flat
 
 
 def _value(settings: dict[str, Any], name: str) -> str:

@@ -27,6 +27,7 @@ from harness.present.tables.efficient import efficient_sections
 from harness.present.tables.gradient import gradient_sections
 from harness.present.tables.grid import PARTLY, bare_table, grid, section
 from harness.present.tables.readings import readings_sections
+from harness.present.tables.tuning import tuning_sections
 from harness.settings import format_settings
 
 
@@ -35,6 +36,8 @@ def show_run(run: LoadedRun | Path | str) -> list[RenderableType]:
     run = run if isinstance(run, LoadedRun) else load_run(run)
     frame, accuracy, memory, time = run.rows, run.accuracy, run.memory, run.time
     shown: list[RenderableType] = [header(run)]
+    if searched := list(tuning_sections(run)):
+        return shown + searched
     for workload, part in accuracy.groupby("workload"):
         loss = bool((part.metric == "loss").any())
         title = f"{'Loss' if loss else 'Accuracy, %,'} on fresh test tasks: {workload}"
