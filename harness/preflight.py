@@ -21,7 +21,16 @@ from harness.protocol import MethodSpec, Request, Resolved, ResolvedMethod, Reso
 from harness.settings import format_settings, settings_of
 from harness.workloads.base import Tasks, Workload
 
-NUMERIC_CODE = ("core", "measure", "workloads", "memory_limit.py", "numerics.py", "training.py", "worker.py")
+NUMERIC_CODE = (
+    "core",
+    "data/archives.py",
+    "measure",
+    "workloads",
+    "memory_limit.py",
+    "numerics.py",
+    "training",
+    "worker.py",
+)
 """What of this package can change a number or decide a status; hashed into every cell's id, with the
 whole of `methods`."""
 

@@ -236,6 +236,8 @@ class Progress:
 
     fraction: float
     note: str = ""
+    left_s: float | None = None
+    """Seconds until it is done, at most, where the cell knows better than its fraction tells."""
 
 
 @dataclass(frozen=True)
@@ -258,11 +260,25 @@ class Crashed:
 
 
 @dataclass(frozen=True)
+class Keeping:
+    """Files in which a training keeps what is to outlive its process."""
+
+    checkpoint: str
+    every_s: float
+    """Seconds between two checkpoints; one after a validation may come sooner."""
+
+    parameters: str | None = None
+    """For the selected meta-parameters, where they are to stay."""
+
+
+@dataclass(frozen=True)
 class Launch:
     """Asks for a cell, without the points at which an earlier process of it ended."""
 
     cell: Cell
     without: frozenset[int] = frozenset()
+    keeping: Keeping | None = None
+    """None keeps nothing: a training that is cut short begins anew."""
 
 
 @dataclass(frozen=True)

@@ -16,12 +16,24 @@ from harness.errors import UsageError
 from harness.executors.local import Ended, LocalExecutor, Worker, WorkerFailed
 from harness.files import replace_file
 from harness.plan import Plan, make_plan
-from harness.protocol import Cell, Checks, Launch, Reading, Resolved, Samples, SelfCheck, Status, unchecked
+from harness.protocol import (
+    Cell,
+    Checks,
+    Keeping,
+    Launch,
+    Reading,
+    Resolved,
+    Samples,
+    SelfCheck,
+    Status,
+    unchecked,
+)
 from harness.rows import FIRST_SCHEMA, SCHEMA, Row
-from harness.store import RESULTS, CellRecord, RunFolder
+from harness.store import CHECKPOINT, MAY_GO_ON, PARAMETERS, RESULTS, CellRecord, RunFolder
 from harness.suite import Overrides, Suite, load_suite
 
 PATIENCE_S = 0.5  # how long a progress display may go without a refresh
+CHECKPOINT_S = 60.0  # of work, at most, that a killed training loses
 SELFCHECK_S = 120.0  # many times what it takes: one that hangs must not hang the run
 
 
@@ -41,6 +53,11 @@ class Options:
     retry: frozenset[str] = frozenset()
     dry_run: bool = False
     fail_fast: bool = False
+    checkpoint_s: float = CHECKPOINT_S
+    """Seconds between two checkpoints of a training."""
+
+    keep_parameters: bool = False
+    """Keep the meta-parameters that each training of this call selects."""
 
 
 @dataclass(frozen=True)
@@ -107,6 +124,9 @@ def run(options: Options, watcher: Watcher) -> Result:
             folder.recover()
             folder.write_manifest(plan.manifest(suite, environment.command_line()))
             finished = folder.finished()
+            for cell_id, record in finished.items():
+                if not record.may_go_on:  # should the last call have ended between its rows and this
+                    folder.drop_checkpoint(cell_id)
             todo = missing(plan, finished, options.retry)
             if todo or not folder.environment_path.exists():
                 folder.write_environment(describe(resolved, suite))  # of the call that measured
@@ -207,7 +227,10 @@ def execute(
     def keep(outcome: Outcome) -> None:
         attempt = finished[outcome.cell.id].attempt + 1 if outcome.cell.id in finished else 1
         _write_samples(folder, outcome)
-        folder.append_cell(outcome.cell.id, attempt, _rows(plan, outcome, attempt))
+        rows = _rows(plan, outcome, attempt)
+        folder.append_cell(outcome.cell.id, attempt, rows)
+        if not any(row.is_headline and row.status in MAY_GO_ON for row in rows):
+            folder.drop_checkpoint(outcome.cell.id)
         if outcome.cell.measure == "memory":
             unfit.pop(_key(outcome.cell, 0), None)  # what an earlier attempt found no longer counts
             unfit.update((_key(outcome.cell, 0), r.detail) for r in outcome.failures if r.status == "oom")
@@ -235,7 +258,10 @@ def execute(
         if len(without) == len(cell.points):
             keep(Outcome(cell, known[cell.id], [], 0.0))
             return
-        executor.start(Launch(cell, without), folder.cell_folder(cell.id) / "log", options.timeout_s)
+        place = folder.cell_folder(cell.id)
+        parameters = str(place / PARAMETERS) if options.keep_parameters else None
+        keeping = Keeping(str(place / CHECKPOINT), options.checkpoint_s, parameters)
+        executor.start(Launch(cell, without, keeping), place / "log", options.timeout_s)
         if len(executor.workers) > 1:
             beside.update(w.launch.cell.id for w in executor.workers)
 

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
 RESULTS = Path("results")
+CHECKPOINT = "checkpoint"  # of a training, in its cell's folder, until its rows are safe
+PARAMETERS = "meta_parameters.pt"  # those that were selected, where they are to stay
+MAY_GO_ON = frozenset({"interrupted", "timeout", "oom", "error"})
+"""Ends of a cell after which the same command, or `--retry`, takes its training up where it was."""
 
 
 class StoreError(Exception):
@@ -41,6 +45,10 @@ class CellRecord:
     def interrupted(self) -> bool:
         """An interrupted cell counts as missing: a resume runs it again as attempt + 1."""
         return "interrupted" in self.statuses
+
+    @property
+    def may_go_on(self) -> bool:
+        return bool(self.headline_statuses & MAY_GO_ON)
 
 
 class RunFolder:
@@ -104,6 +112,10 @@ class RunFolder:
         path.mkdir(parents=True, exist_ok=True)
         return path
 
+    def drop_checkpoint(self, cell_id: str) -> None:
+        """Of a training whose rows are safe, or that would come to the same end again."""
+        (self.cells_path / cell_id / CHECKPOINT).unlink(missing_ok=True)
+
     # Writing
 
     @contextlib.contextmanager
@@ -135,8 +147,9 @@ class RunFolder:
 
     def recover(self) -> int:
         """Cut what follows the last closed cell: a torn line, an unclosed cell. Returns the bytes cut."""
-        for leftover in (*self.path.glob(".*.tmp"), *self.tables_path.glob(".*.tmp")):
-            leftover.unlink(missing_ok=True)
+        for where in (".*.tmp", "tables/.*.tmp", "cells/*/.*.tmp"):
+            for leftover in self.path.glob(where):
+                leftover.unlink(missing_ok=True)
         self._tail_is_clean = True
         if not self.rows_path.exists():
             return 0

@@ -17,6 +17,7 @@ from dataclasses import replace
 from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -61,7 +62,10 @@ from harness.protocol import (
     Wall,
 )
 from harness.selfcheck.checks import selfcheck
-from harness.training import Diverged, WrongReturn
+from harness.training.checkpoint import Checkpoints, say
+from harness.training.generators import seed_generators
+from harness.training.meta_learner import Diverged
+from harness.training.returned import WrongReturn
 from harness.workloads.base import Tasks
 
 Send = Callable[[Message], None]
@@ -141,7 +145,7 @@ def run_cell(launch: Launch, send: Send) -> None:
     instruments: dict[str, Callable[[Bench], Iterator[Reading | Samples]]] = {
         "memory": measure_memory,
         "gradient": measure_gradient,
-        "accuracy": partial(measure_accuracy, progress=_progress(send)),
+        "accuracy": partial(measure_accuracy, progress=_progress(send), **_kept(launch)),
     }
     measure = instruments[cell.measure]
     try:
@@ -156,6 +160,17 @@ def run_cell(launch: Launch, send: Send) -> None:
             send(headline)
     except Exception as failure:
         send(failed(cell, 0, failure))
+
+
+def _kept(launch: Launch) -> dict[str, Any]:
+    """What `measure_accuracy` is told of the files that it may keep."""
+    keeping = launch.keeping
+    if keeping is None:
+        return {}
+    return {
+        "checkpoints": Checkpoints(Path(keeping.checkpoint), launch.cell.id, keeping.every_s, say),
+        "keep_at": Path(keeping.parameters) if keeping.parameters else None,
+    }
 
 
 def check_conformance(task: Conformance, send: Send) -> None:
@@ -182,6 +197,7 @@ def check_conformance(task: Conformance, send: Send) -> None:
 def settle(cell: Cell) -> Tasks:
     """Set this process up for a cell. Returns the tasks of its workload."""
     fix_numerics(cell.threads, cell.deterministic)
+    seed_generators(cell.seed)
     workload = registry.make_workload(cell.workload.spec)
     return workload.open(Path(cell.data_root) if cell.data_root else None)
 
@@ -304,14 +320,14 @@ def _is_out_of_memory(failure: Exception) -> bool:
     return isinstance(failure, RuntimeError) and ("DefaultCPUAllocator" in said or "std::bad_alloc" in said)
 
 
-def _progress(send: Send) -> Callable[[float, str], None]:
+def _progress(send: Send) -> Callable[[Progress], None]:
     last = 0.0
 
-    def report(fraction: float, note: str) -> None:
+    def report(progress: Progress) -> None:
         nonlocal last
         now = time.monotonic()
-        if now - last >= PROGRESS_INTERVAL_S or fraction >= 1:
+        if now - last >= PROGRESS_INTERVAL_S or progress.fraction >= 1:
             last = now
-            send(Progress(fraction, note))
+            send(progress)
 
     return report

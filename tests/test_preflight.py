@@ -22,7 +22,7 @@ def test_the_sources_that_decide_numbers_and_statuses_are_in_every_cells_id(
     assert {
         "harness/memory_limit.py",
         "harness/numerics.py",
-        "harness/training.py",
+        "training/train.py",
         "harness/worker.py",
         "core/objective.py",
         "measure/memory.py",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from harness.cli.data_root import DataRoot
 from harness.errors import UsageError, nearest
 from harness.quantities import duration, size
 from harness.rows import FAILURES
@@ -50,10 +51,7 @@ def run(
         list[str] | None, typer.Option(metavar="N[,N...]", help="Seeds, instead of the suite's.")
     ] = None,
     device: Annotated[str | None, typer.Option(metavar="auto|cpu|cuda", help="Where to compute.")] = None,
-    data_root: Annotated[
-        str | None,
-        typer.Option(metavar="DIR", envvar="INNERLOOP_DATA", help="Folder with local copies of datasets."),
-    ] = None,
+    data_root: DataRoot = None,
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="The run folder; results/SUITE-ID by default.")
     ] = None,
@@ -80,6 +78,21 @@ def run(
         bool, typer.Option("--dry-run", help="Check and show the plan; write nothing.")
     ] = False,
     fail_fast: Annotated[bool, typer.Option("--fail-fast", help="Start no cell after a failed one.")] = False,
+    checkpoint: Annotated[
+        str,
+        typer.Option(
+            metavar="TIME",
+            help="Most time between two checkpoints of a training, from which the same command goes on; "
+            "writing them takes 2% of its time at most.",
+        ),
+    ] = "1m",
+    keep_parameters: Annotated[
+        bool,
+        typer.Option(
+            "--keep-parameters",
+            help="Keep the meta-parameters of each training that is run, as cells/ID/meta_parameters.pt.",
+        ),
+    ] = False,
 ) -> int:
     """Run a suite, or what of it is missing: the same command again resumes."""
     from harness.cli.progress import watcher
@@ -87,6 +100,8 @@ def run(
     from harness.run import run as run_suite
     from harness.suite import Overrides
 
+    seconds = duration("--checkpoint", checkpoint)
+    assert seconds is not None
     options = Options(
         suite=suite,
         overrides=Overrides(
@@ -100,6 +115,8 @@ def run(
         retry=_retry(retry or []),
         dry_run=dry_run,
         fail_fast=fail_fast,
+        checkpoint_s=seconds,
+        keep_parameters=keep_parameters,
     )
     with politely_killed(), watcher() as watching:
         result = run_suite(options, watching)

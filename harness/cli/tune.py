@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from harness.cli.data_root import DataRoot
 from harness.quantities import duration
 
 ALL_OK, SOME_FAILED = 0, 3
@@ -36,10 +37,7 @@ def tune(
     ] = None,
     search_seed: Annotated[int, typer.Option(min=0, metavar="N", help="Seed of the proposals.")] = 0,
     device: Annotated[str | None, typer.Option(metavar="auto|cpu|cuda", help="Where to compute.")] = None,
-    data_root: Annotated[
-        str | None,
-        typer.Option(metavar="DIR", envvar="INNERLOOP_DATA", help="Folder with local copies of datasets."),
-    ] = None,
+    data_root: DataRoot = None,
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="The run folder; results/tune-SUITE-ID by default.")
     ] = None,

@@ -8,7 +8,8 @@ from harness.conformance.clusters import Clusters
 from harness.conformance.finding import Read
 from harness.conformance.subject import Subject
 from harness.selfcheck.probes import Regression, bench
-from harness.training import MetaLearner, evaluate
+from harness.training.evaluation import evaluate
+from harness.training.meta_learner import MetaLearner
 
 META_STEPS, META_BATCH, INNER_STEPS = 60, 8, 3
 VALIDATION_TASKS = 50

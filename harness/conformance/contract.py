@@ -24,7 +24,7 @@ from harness.core.outer import RULES
 from harness.core.trees import Params
 from harness.measure.tracker import LiveStorages
 from harness.settings import build, not_plain, settings_of
-from harness.training import WrongReturn
+from harness.training.returned import WrongReturn
 
 STEPS = 3  # inner steps where one number says it all: more than one, so that steps follow each other
 CALLS = 5

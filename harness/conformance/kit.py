@@ -12,7 +12,7 @@ from harness.conformance.finding import Read, Unread
 from harness.conformance.subject import NotFinite, Subject
 from harness.core.method import Method
 from harness.protocol import Finding
-from harness.training import WrongReturn
+from harness.training.returned import WrongReturn
 
 Status = Literal["ok", "failed", "skipped"]
 

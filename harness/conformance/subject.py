@@ -22,7 +22,7 @@ from harness.core.objective import TaskObjectives
 from harness.core.outer import RULES
 from harness.core.trees import Params
 from harness.settings import build, merged
-from harness.training import check_returned
+from harness.training.returned import check_returned
 
 EXTRA_SPREAD = 0.1  # relative, of meta-parameters that are not the model's: step sizes stay positive
 

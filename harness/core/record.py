@@ -45,9 +45,9 @@ def record(name: str, value: Tensor | float) -> None:
 
 
 @contextmanager
-def recording() -> Iterator[Records]:
-    """Collect what is recorded inside the block."""
-    records = Records()
+def recording(into: Records | None = None) -> Iterator[Records]:
+    """Collect what is recorded inside the block, into what was collected before if there is any."""
+    records = Records() if into is None else into
     token = _records.set(records)
     try:
         yield records

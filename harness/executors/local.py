@@ -62,6 +62,9 @@ class Worker:
     at: int | None = None
     fraction: float = 0.0
     note: str = ""
+    end: float | None = None
+    """When it says that it will be done, on the monotonic clock."""
+
     since: float = field(default_factory=time.monotonic)
 
     @property
@@ -193,8 +196,9 @@ class LocalExecutor:
                         worker.samples.append(message)
                     case At(point):
                         worker.at, worker.since = point, time.monotonic()
-                    case Progress(fraction, note):
+                    case Progress(fraction, note, left_s):
                         worker.fraction, worker.note = fraction, note
+                        worker.end = None if left_s is None else time.monotonic() + left_s
                         yield worker, message
                     case Done() | Refused() | Crashed():
                         worker.close()

@@ -10,7 +10,7 @@ from harness.core.method import Method
 from harness.core.model import Model
 from harness.measure.tracker import LiveStorages, storage_bytes
 from harness.measure_settings import MeasureSettings
-from harness.training import MetaLearner
+from harness.training.meta_learner import MetaLearner
 from harness.workloads.base import Tasks, Workload
 
 

@@ -24,7 +24,8 @@ from harness.measure.oracles import NoOracle, Truth, implicit, unrolled
 from harness.measure.work import work_readings
 from harness.measure_settings import GradientSettings, Oracle
 from harness.protocol import Reading, Samples
-from harness.training import Diverged, check_returned
+from harness.training.meta_learner import Diverged
+from harness.training.returned import check_returned
 
 UNITS = {"inner_residual": "norm", "meta_gradient_norm": "norm"}  # all else here is a ratio
 COUNTED = ("solver_matvecs", "line_search_trials")

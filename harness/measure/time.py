@@ -13,7 +13,7 @@ from harness.core.work import Work, counting
 from harness.measure.bench import Bench
 from harness.measure.work import work_readings
 from harness.protocol import Reading
-from harness.training import MetaLearner
+from harness.training.meta_learner import MetaLearner
 
 
 class PointFailed(Exception):

@@ -1,7 +1,6 @@
 """What a workload owes the harness."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal, dataclass_transform
@@ -33,7 +32,7 @@ class Tasks(ABC):
         """How many episodes `split` has, the same under every seed; None: endlessly many."""
         return None
 
-    def floors(self, seed: int, count: int) -> Mapping[str, Tensor]:
+    def floors(self, seed: int, count: int) -> dict[str, Tensor]:
         """What learning must clear: scores [count] on test episodes 0 to `count` of classifiers that learn
         nothing, by the name of their metric."""
         return {}

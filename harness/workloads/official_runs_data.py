@@ -8,18 +8,18 @@ them is read, from any zip or folder that holds them, whatever its name.
 
 import hashlib
 import re
-import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePath, PurePosixPath
 
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.data.archives import DAMAGED, Member, Source
+from harness.data.catalogue import ADDRESS, ARCHIVES, LAYOUTS
 from harness.errors import UsageError
-from harness.workloads.omniglot_data import ADDRESS, DAMAGED, FULL, LAYOUTS, MINIMAL, Member, Source
 
-ARCHIVE = "one-shot-classification/all_runs"  # as published, below ADDRESS
+PUBLISHED = "all_runs"  # the archive
 RUN = re.compile(r"run\d+")
 CHARACTERS = 20  # of a run
 TRAINING = tuple(f"training/class{number:02d}.png" for number in range(1, CHARACTERS + 1))
@@ -27,7 +27,9 @@ TEST = tuple(f"test/item{number:02d}.png" for number in range(1, CHARACTERS + 1)
 LABELS = "class_labels.txt"
 
 # Where they may lie below the data root, or in a folder there: beside the images, or where published.
-FOLDERS = tuple(f"{layout}/{below}".strip("/") for layout in LAYOUTS for below in ("", ARCHIVE.split("/")[0]))
+FOLDERS = tuple(
+    Path(layout, below) for layout in LAYOUTS for below in ("", Path(ARCHIVES[PUBLISHED].path).parent)
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,91 +64,89 @@ def load_official_runs(data_root: Path) -> tuple[OfficialRun, ...]:
 
     Raises UsageError where there is none, or one is incomplete, damaged, or there twice and not the same.
     """
-    runs: dict[str, tuple[OfficialRun, Path]] = {}
+    runs: dict[str, tuple[OfficialRun, PurePath]] = {}
     for source in _sources(Path(data_root)):
-        for path, files in sorted(_runs(source).items()):
-            run = _read(source, path, files)
-            first, place = runs.setdefault(run.name, (run, source.path))
+        for place, files in sorted(runs_of(source).items()):
+            run = read_run(source, place, files)
+            first, other = runs.setdefault(run.name, (run, place))
             if first.fingerprint() != run.fingerprint():
-                raise UsageError(f"{source.path}: {path} differs from that of {place}; remove one of them.")
+                raise UsageError(f"{place} is not the same as {other}; remove one of them.")
     if not runs:
         raise UsageError(
-            f"{data_root} holds no official one-shot runs; download {ADDRESS}/{ARCHIVE}.zip and put it there."
+            f"{data_root} holds no official one-shot runs; get them with `innerloop data fetch {PUBLISHED}`, "
+            f"or from {ADDRESS}/{ARCHIVES[PUBLISHED].path}, or name another folder with --data-root."
         )
     return tuple(run for _, (run, _) in sorted(runs.items()))
 
 
 def _sources(data_root: Path) -> Iterator[Source]:
-    """Whatever may hold runs."""
-    images = {*FULL, *MINIMAL}
+    """Every zip and every folder of a run, where they may lie."""
+    images = ARCHIVES.keys() - {PUBLISHED}
     root = data_root.parent if data_root.stem in images else data_root
     if root.is_file():
-        yield Source(ARCHIVE, root)
+        yield Source(PUBLISHED, root)
         return
     for place in filter(Path.is_dir, (root / folder for folder in FOLDERS)):
-        for path in (place, *sorted(place.iterdir())):
-            zipped = path.suffix == ".zip" and path.stem not in images and path.is_file()
-            if zipped or (path.is_dir() and any(RUN.fullmatch(entry.name) for entry in path.iterdir())):
-                yield Source(ARCHIVE, path)
+        inside = sorted(place.iterdir())
+        for zipped in inside:
+            if zipped.suffix == ".zip" and zipped.is_file() and zipped.stem not in images:
+                yield Source(PUBLISHED, zipped)
+        for folder in filter(Path.is_dir, (place, *inside)):
+            for entry in sorted(folder.iterdir()):
+                if RUN.fullmatch(entry.name) and entry.is_dir():
+                    yield Source(PUBLISHED, entry)
 
 
-def _runs(source: Source) -> dict[PurePosixPath, dict[str, Member]]:
-    """Path of a run -> its files by their path in it; whatever else lies there is passed over."""
-    runs: dict[PurePosixPath, dict[str, Member]] = {}
+def runs_of(source: Source) -> dict[PurePath, dict[str, Member]]:
+    """Place of a run -> its files by their path in it; whatever else lies there is passed over."""
+    runs: dict[PurePath, dict[str, Member]] = {}
     wanted = {*TRAINING, *TEST, LABELS}
-    for path, member in _members(source):
-        for run in list(path.parents)[:2]:  # of run01/class_labels.txt and of run01/test/item01.png
-            inside = str(path.relative_to(run))
-            if RUN.fullmatch(run.name) and inside in wanted and "__MACOSX" not in run.parts:
+    try:
+        members = list(source.members())
+    except UsageError as error:
+        raise UsageError(f"{error} If it has nothing to do with the official runs, move it away.") from error
+    for path, member in members:
+        file = PurePath(source.path, path)
+        for run in list(file.parents)[:2]:  # of run01/class_labels.txt and of run01/test/item01.png
+            inside = file.relative_to(run).as_posix()
+            if RUN.fullmatch(run.name) and inside in wanted:
                 runs.setdefault(run, {})[inside] = member
     return runs
 
 
-def _members(source: Source) -> Iterator[tuple[PurePosixPath, Member]]:
-    if source.path.is_dir():
-        for file in source.path.glob("run*/**/*"):
-            inside = file.relative_to(source.path).as_posix()
-            yield PurePosixPath(inside), Member(source, inside, None)
-        return
-    try:
-        archive = zipfile.ZipFile(source.path)
-    except (zipfile.BadZipFile, EOFError, OSError, ValueError) as error:
-        raise UsageError(
-            f"{source.path} is truncated or no zip archive ({error}), so it cannot be told whether it holds "
-            f"official runs; {source.again()} if it should, or move it away."
-        ) from error
-    for name in archive.namelist():
-        yield PurePosixPath(name), Member(source, name, archive)
-
-
-def _read(source: Source, path: PurePosixPath, files: Mapping[str, Member]) -> OfficialRun:
+def read_run(source: Source, place: PurePath, files: Mapping[str, Member]) -> OfficialRun:
+    """The run at `place`. Raises UsageError where it is incomplete or damaged."""
     missing = [file for file in (*TRAINING, *TEST, LABELS) if file not in files]
     if missing:
         raise UsageError(
-            f"{source.path}: {path} lacks {len(missing)} of its {2 * CHARACTERS + 1} files, the first is "
-            f"{missing[0]}; {source.again()}."
+            f"{place} lacks {len(missing)} of its {2 * CHARACTERS + 1} files, the first is {missing[0]}; "
+            f"{source.again()}."
         )
     training = np.stack([files[file].ink() for file in TRAINING])
     test = np.stack([files[file].ink() for file in TEST])
     for file, ink in zip((*TRAINING, *TEST), (*training, *test), strict=True):
         if not ink.any():
-            raise UsageError(f"{source.path}: {files[file].name} is blank; {source.again()}.")
-    return OfficialRun(path.name, training, test, _labels(source, files[LABELS]))
-
-
-def _labels(source: Source, member: Member) -> NDArray[np.int64]:
-    """The class of each test item, from lines such as `run01/test/item01.png run01/training/class08.png`."""
+            raise UsageError(f"{place / file} is blank; {source.again()}.")
     try:
-        pairs = [line.split() for line in member.content().decode().splitlines() if line.strip()]
-        stated = {_inside(item): TRAINING.index(_inside(character)) for item, character in pairs}
-        labels = [stated.pop(item) for item in TEST]
-        if stated or sorted(labels) != list(range(CHARACTERS)):
-            raise ValueError
+        labels = _labels(files[LABELS].content().decode())
     except (KeyError, *DAMAGED) as error:
         raise UsageError(
-            f"{source.path}: {member.name} does not give each of the {CHARACTERS} test items a class of its "
-            f"own; {source.again()}."
+            f"{place / LABELS} does not give each of the {CHARACTERS} test items a class of its own; "
+            f"{source.again()}."
         ) from error
+    return OfficialRun(place.name, training, test, labels)
+
+
+def _labels(text: str) -> NDArray[np.int64]:
+    """The class of each test item, from lines such as `run01/test/item01.png run01/training/class08.png`.
+
+    Raises KeyError or ValueError where they are not one class an item.
+    """
+    pairs = [line.split() for line in text.splitlines() if line.strip()]
+    stated = {_inside(item): TRAINING.index(_inside(character)) for item, character in pairs}
+    labels = [stated.pop(item) for item in TEST]
+    if stated or sorted(labels) != list(range(CHARACTERS)):
+        raise ValueError
     return np.array(labels, np.int64)
 
 

@@ -21,6 +21,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "empty").mkdir()
     monkeypatch.chdir(tmp_path / "empty")
     monkeypatch.delenv("INNERLOOP_DATA", raising=False)
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "user"))
     return tmp_path
 
 
@@ -153,11 +154,12 @@ def test_a_missing_archive_is_refused_with_where_to_get_it(
     here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     suite = str(images(here, "ways=5", "omniglot"))
-    assert "give its folder with --data-root DIR" in complaint(capsys, ["run", suite])
+    said = complaint(capsys, ["run", suite])
+    assert f"there is no folder {here}/user/innerloop; get them with `innerloop data fetch omniglot`" in said
     (here / "data").mkdir()
     said = complaint(capsys, ["run", suite, "--data-root", str(here / "data")])
     assert f"{here}/data holds neither images_background.zip nor" in said
-    assert "download https://" in said
+    assert "`innerloop data fetch images_background`, or from https://" in said
 
 
 def test_a_truncated_archive_is_refused_with_where_to_get_it(

@@ -130,6 +130,33 @@ def test_plain_lines_count_the_cells_and_tell_the_time_left(
     ]
 
 
+def test_a_cell_that_takes_long_has_a_plain_line_a_minute(
+    plan: Plan, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 1000.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    watcher = Plain()
+    watcher.planned(plan, Path("x"), list(plan.cells), 2)
+    long, short = (at_work(cell(plan, "accuracy", name), 0.0, 0.5) for name in ("maml", "fomaml"))
+    long.note, long.end = "meta-step 3 of 6, validation loss 0.812", now + 300
+    capsys.readouterr()
+    for now in (1059.0, 1060.0, 1061.0, 1119.0, 1125.0):
+        watcher.progressed([long, short] if now < 1060 else [long])
+    assert capsys.readouterr().out.splitlines() == [
+        "  accuracy sinusoid maml 1 seed 0: meta-step 3 of 6, validation loss 0.812, 4m 00s left",
+        "  accuracy sinusoid maml 1 seed 0: meta-step 3 of 6, validation loss 0.812, 2m 55s left",
+    ]
+
+
+def test_what_a_cell_says_of_its_own_time_left_is_believed(plan: Plan) -> None:
+    """A training that goes on from a checkpoint begins at half its way: its fraction tells no time."""
+    estimate = Estimate(jobs=1)
+    worker = at_work(cell(plan, "accuracy"), 1.0, 0.5)
+    assert estimate.left_of(worker) == pytest.approx(1.0, abs=0.1)
+    worker.end = time.monotonic() + 100
+    assert estimate.left_of(worker) == pytest.approx(100, abs=1)
+
+
 def test_a_cell_that_needed_no_process_tells_nothing_of_the_others(plan: Plan) -> None:
     watcher = Plain()
     watcher.planned(plan, Path("x"), list(plan.cells), 1)

@@ -18,7 +18,8 @@ from harness.measure.doubts import doubts
 from harness.measure.tracker import VirtualOutOfMemory
 from harness.measure_settings import AccuracySettings
 from harness.protocol import Reading, Samples
-from harness.training import Diverged, evaluate, evaluation_chunk
+from harness.training.evaluation import evaluate, evaluation_chunk
+from harness.training.meta_learner import Diverged
 from harness.workloads.base import Split, Tasks, Workload
 from harness.workloads.floors import neighbour_accuracy
 from harness.workloads.glyphs import Glyphs
@@ -55,7 +56,7 @@ def bench(
 def run(point: Bench) -> tuple[dict[tuple[str, int], Reading], dict[str, list[float]]]:
     readings: dict[tuple[str, int], Reading] = {}
     samples: dict[str, list[float]] = {}
-    for said in measure_accuracy(point, lambda fraction, note: None):
+    for said in measure_accuracy(point, lambda told: None):
         if isinstance(said, Samples):
             samples = said.columns
         else:
@@ -65,7 +66,8 @@ def run(point: Bench) -> tuple[dict[tuple[str, int], Reading], dict[str, list[fl
 
 def values(readings: dict[tuple[str, int], Reading]) -> dict[tuple[str, int], float | None]:
     """All but the wall-clock."""
-    return {key: r.value for key, r in readings.items() if r.metric != "train_seconds"}
+    clocks = ("train_seconds", "meta_steps_per_second")
+    return {key: r.value for key, r in readings.items() if r.metric not in clocks}
 
 
 @pytest.mark.parametrize("n", [2, 3, 25, 600])
@@ -249,7 +251,8 @@ def test_a_test_split_that_ends_is_taken_whole_with_the_floors_that_its_workload
     assert set(samples) == {"task", "accuracy", "untrained_accuracy", "coin_accuracy"}
     assert samples["task"] == list(range(7))
     assert [readings["coin_accuracy", 0].value, readings["coin_accuracy_ci95", 0].value] == [0.5, 0.0]
-    assert readings["accuracy", 0].detail == "7 test tasks, 1 inner steps"
+    assert readings["accuracy", 0].detail == "7 test tasks, all that there are, 1 inner steps"
+    assert readings["coin_accuracy", 0].detail == "7 test tasks, all that there are"
     assert readings["accuracy", 0].value == pytest.approx(np.mean(samples["accuracy"]), rel=1e-12)
     low, high = stats.t.interval(0.95, 6, scale=stats.sem(samples["accuracy"]))
     assert readings["accuracy_ci95", 0].value == pytest.approx((high - low) / 2, rel=1e-9)

@@ -17,7 +17,7 @@ from harness.measure.bench import Bench
 from harness.measure.gradient import measure_gradient
 from harness.measure_settings import GradientSettings
 from harness.protocol import Reading, Samples
-from harness.training import Diverged
+from harness.training.meta_learner import Diverged
 from harness.workloads.base import Workload
 from harness.workloads.glyphs import Glyphs
 from harness.workloads.linear_regression import LinearRegression

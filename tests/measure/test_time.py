@@ -16,7 +16,7 @@ from harness.measure.bench import Bench
 from harness.measure.time import Contestant, PointFailed, measure_time, warm_up
 from harness.measure.tracker import VirtualOutOfMemory
 from harness.measure_settings import TimeSettings
-from harness.training import Diverged
+from harness.training.meta_learner import Diverged
 from harness.workloads.sinusoid import Sinusoid
 from methods.fomaml import FOMAML
 from methods.maml import MAML

@@ -17,7 +17,7 @@ from problems import (
 
 from harness.core import trees
 from harness.core.trees import Params
-from harness.training import MetaLearner
+from harness.training.meta_learner import MetaLearner
 from harness.workloads.linear_regression import LinearRegression, normal_equations
 from methods.maml import MAML
 from methods.meta_sgd import MetaSGD

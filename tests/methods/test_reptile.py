@@ -6,7 +6,7 @@ from problems import linear, make, parameters, relative_error, sine, smooth_mlp
 
 from harness.core import trees
 from harness.core.outer import Interpolate
-from harness.training import MetaLearner
+from harness.training.meta_learner import MetaLearner
 from harness.workloads.linear_regression import LinearRegression, unrolled_iterate
 from methods.reptile import Reptile
 from methods.solvers.inner import GradientDescent

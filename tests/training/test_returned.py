@@ -9,10 +9,10 @@ import torch
 from problems import make, parameters, relative_error, smooth_mlp
 
 from harness import Method, Objective, Params, TaskObjectives, trees
-from harness.training import WrongReturn, check_returned
+from harness.training.returned import WrongReturn, check_returned
 from methods.maml import MAML
 
-CONTRIBUTING = Path(__file__).resolve().parents[1] / "CONTRIBUTING.md"
+CONTRIBUTING = Path(__file__).resolve().parents[2] / "CONTRIBUTING.md"
 META = {"w": torch.zeros(3, 2), "b": torch.zeros(2)}
 
 
