@@ -161,10 +161,7 @@ class Member:
             with (self.source.path / self.name).open("rb") as file:
                 return _bounded(file.read(LARGEST_MEMBER + 1))
         entry = self.archive.getinfo(self.name)
-        if entry.flag_bits & ENCRYPTED:
-            raise ValueError("it is encrypted")
-        if entry.compress_type not in READABLE:
-            raise ValueError(f"it is compressed by method {entry.compress_type}, not deflated")
+        check_readable(entry)
         if entry.file_size > LARGEST_MEMBER:
             raise ValueError(
                 f"it is said to take {entry.file_size:,} bytes, above the {LARGEST_MEMBER:,} allowed"
@@ -186,6 +183,14 @@ class Member:
             raise UsageError(
                 f"{self.source.path}: the image {self.name} cannot be read ({error}); {self.source.again()}."
             ) from error
+
+
+def check_readable(entry: zipfile.ZipInfo) -> None:
+    """Raise ValueError for a member of a zip that is not read here."""
+    if entry.flag_bits & ENCRYPTED:
+        raise ValueError("it is encrypted")
+    if entry.compress_type not in READABLE:
+        raise ValueError(f"it is compressed by method {entry.compress_type}, not deflated")
 
 
 def _bounded(content: bytes) -> bytes:

@@ -3,11 +3,11 @@
 from pathlib import Path
 from typing import ClassVar
 
+from harness.data.places import find_data_root
 from harness.workloads.images import FewShotImages
 from harness.workloads.imageset import COLOURS, ImageSet
 from harness.workloads.mini_imagenet_data import SIZE, load_mini_imagenet
 from harness.workloads.models import Down
-from harness.workloads.omniglot import required
 
 
 class MiniImagenet(FewShotImages):
@@ -22,4 +22,4 @@ class MiniImagenet(FewShotImages):
     down: Down = "max-pool"
 
     def load(self, data_root: Path | None) -> ImageSet:
-        return load_mini_imagenet(required(self.name, data_root))
+        return load_mini_imagenet(find_data_root(data_root))

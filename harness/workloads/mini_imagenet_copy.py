@@ -2,14 +2,13 @@
 
 import hashlib
 import os
-import struct
 import zipfile
-import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, cast
 
+from harness.data.archives import DAMAGED, check_readable
 from harness.errors import UsageError
 from harness.workloads.imageset import load_split
 
@@ -35,9 +34,6 @@ CONTENT = (
     "give --data-root a folder or zip with images/ and train.csv, val.csv and test.csv, or with train/, val/ "
     "and test/, each with a folder for every class, or with the three mini-imagenet-cache pickles"
 )
-
-# zipfile raises these, and only these, on damaged content and what it has no code for.
-DAMAGED = (OSError, EOFError, ValueError, RuntimeError, struct.error, zipfile.BadZipFile, zlib.error)
 
 
 def find_copy(data_root: Path) -> "Copy":
@@ -148,7 +144,9 @@ class Member:
         """Raises one of DAMAGED."""
         if self.archive is None:
             return (self.copy / self.name).open("rb")
-        return cast(BinaryIO, self.archive.open(self.name))
+        entry = self.archive.getinfo(self.name)
+        check_readable(entry)
+        return cast(BinaryIO, self.archive.open(entry))
 
     def size(self) -> int:
         """Bytes, as the folder or the archive says, and no more can be read. Raises one of DAMAGED."""

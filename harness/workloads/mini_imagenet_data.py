@@ -32,12 +32,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
+from harness.data.archives import DAMAGED
 from harness.errors import UsageError
 from harness.workloads.decoded import Decoding, load_decoded
 from harness.workloads.imageset import COLOURS, SPLITS, ImageSet, load_split
 from harness.workloads.mini_imagenet_copy import (
     CONTENT,
-    DAMAGED,
     PICKLES,
     Copy,
     Member,
@@ -204,8 +204,7 @@ def _pixels(member: Member) -> NDArray[np.uint8]:
             coloured = picture.convert("RGB")
     except UnidentifiedImageError as error:
         raise UsageError(f"{member} is neither a JPEG nor a PNG; replace it.") from error
-    # Pillow raises these too, and only these.
-    except (*DAMAGED, SyntaxError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+    except (*DAMAGED, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise UsageError(f"{member} cannot be read as an image ({error}); replace it.") from error
     if coloured.size != (SIZE, SIZE):
         coloured = coloured.resize((SIZE, SIZE), Image.Resampling.LANCZOS)

@@ -47,7 +47,7 @@ class Array:
         self.fill(content, kind, shape, "F" if fortran else "C")
 
     def fill(self, content: bytes, kind: "_Kind", shape: tuple[int, ...], order: str) -> None:
-        if not isinstance(kind, _Kind) or not isinstance(content, bytes | bytearray):
+        if not isinstance(kind, _Kind) or not isinstance(content, bytes):
             raise NotPlain("it holds an array of something else than whole numbers")
         if not all(type(length) is int and length >= 0 for length in shape) or order not in ("C", "F"):
             raise NotPlain("it holds an array of no shape")
@@ -107,9 +107,14 @@ NAMES: dict[tuple[str, str], Callable[..., object]] = {
 class _Unpickler(pickle._Unpickler):
     """The reader in Python: the one in C sets aside what memory a file asks for, 34 GB for one of 9 bytes."""
 
-    def __init__(self, file: BinaryIO, most: int) -> None:
+    # bytearrays as bytes, which are written alike and are not set aside before they are read.
+    dispatch = pickle._Unpickler.dispatch | {
+        pickle.BYTEARRAY8[0]: pickle._Unpickler.dispatch[pickle.BINBYTES8[0]]
+    }
+
+    def __init__(self, file: BinaryIO, size: int) -> None:
         super().__init__(file, encoding="bytes")
-        self.left = most
+        self.left = size
 
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) == ("_codecs", "encode"):
