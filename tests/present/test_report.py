@@ -243,13 +243,6 @@ def test_runs_in_folders_of_one_name_are_told_apart(tmp_path: Path) -> None:
     assert "after/quick" in text
 
 
-def test_the_protocol_says_where_all_test_tasks_that_there_are_were_taken(tmp_path: Path) -> None:
-    detail = "10 test tasks, all that there are, 4 inner steps"
-    cells = [accuracy_cell("maml", 4, seed, detail=detail) for seed in range(3)]
-    text = page_of(write_run(tmp_path / "run", [*cells, memory_cell("maml", 4)])).text
-    assert "accuracy: test tasks all 10 that there are, the same in every seed" in text
-
-
 def test_the_protocol_is_what_the_manifest_and_the_rows_say(page: Page) -> None:
     for said in (
         "ways / shots / queries 20 / 1 / none",
