@@ -209,6 +209,7 @@ def _cells(
                     block=block,
                     code=str(resolved.environment["code"]),
                     deterministic=suite.content.deterministic,
+                    tf32=suite.content.tf32,
                     identity=identity,
                 )
 

@@ -20,6 +20,8 @@ from harness.protocol import MethodSpec, Request, Resolved, ResolvedMethod, Reso
 from harness.settings import format_settings, settings_of
 from harness.workloads.base import Tasks, Workload
 
+TENSOR_CORES = (8, 0)  # the compute capability from which on they take TF32
+
 NUMERIC_CODE = (
     "core",
     "data/archives.py",
@@ -36,10 +38,10 @@ whole of `methods`."""
 
 def preflight(request: Request) -> Resolved:
     """Everything asked for, found and checked, or UsageError with one sentence."""
-    fix_numerics(
-        request.threads, request.deterministic
-    )  # as the cells will, so that this tells what they have
+    # As the cells will, so that this tells what they have.
+    fix_numerics(request.threads, request.deterministic, request.tf32)
     device = choose_device(request.device)
+    check_arithmetic(request, device)
     methods = tuple(registry.resolve_method(spec, request.inner_steps[0]) for spec in request.methods)
     check_any_runs(methods)
     check_names(methods)
@@ -65,6 +67,19 @@ def choose_device(wanted: str) -> torch.device:
     if wanted == "auto":
         wanted = "cuda" if torch.cuda.is_available() else "cpu"
     return torch.device(wanted)
+
+
+def check_arithmetic(request: Request, device: torch.device) -> None:
+    """Refuse a precision that the device does not compute in."""
+    if device.type == "cpu":
+        if request.tf32:
+            raise UsageError("tf32 = true: a CPU has no TF32; leave it out, or take --device cuda.")
+        return
+    name = torch.cuda.get_device_name(device)
+    if request.tf32 and torch.cuda.get_device_capability(device) < TENSOR_CORES:
+        raise UsageError(f"tf32 = true: {name} has no TF32; leave it out.")
+    if "bfloat16" in request.precisions and not torch.cuda.is_bf16_supported(including_emulation=False):
+        raise UsageError(f"precision = 'bfloat16': {name} does not compute in it; take float32.")
 
 
 def check_any_runs(methods: tuple[ResolvedMethod, ...]) -> None:

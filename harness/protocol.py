@@ -104,6 +104,9 @@ class Request:
     memory_budget: int | None = None
     meta_steps: tuple[MetaStep, ...] = ()
     deterministic: bool = False
+    tf32: bool = False
+    precisions: frozenset[str] = frozenset()
+    """Of the measures that have one."""
 
 
 @dataclass(frozen=True)
@@ -150,6 +153,9 @@ class Cell:
     deterministic: bool
     """Whether a GPU may use deterministic kernels only."""
 
+    tf32: bool
+    """Whether it may round the factors of float32 products to TF32."""
+
     identity: str
     """What else the cell's id depends on: versions, device name, thread count."""
 
@@ -187,6 +193,7 @@ class Cell:
             "memory_budget": self.memory_budget,
             "code": self.code,
             "deterministic": self.deterministic,
+            "tf32": self.tf32,
             "identity": self.identity,
         }
         return digest(content)
@@ -378,6 +385,28 @@ def unchecked(instrument: str, why: str, status: Literal["failed", "skipped"] = 
 
 
 @dataclass(frozen=True)
+class Sampling:
+    """Asks what the episodes of a meta-batch cost beside a meta-step and beside another library's loader."""
+
+    workload: WorkloadSpec
+    method: MethodSpec
+    inner_steps: int
+    meta_batch_size: int
+    rounds: int
+    threads: int
+    data_root: str | None
+
+
+@dataclass(frozen=True)
+class Sampled:
+    """CPU seconds of a meta-batch of episodes, or of a meta-step, by who took them: one a round."""
+
+    seconds: dict[str, list[float]]
+    missing: str = ""
+    """What to install, if the other library is absent."""
+
+
+@dataclass(frozen=True)
 class Conformance:
     """Asks for a method to be held against its contract. Answered by a Finding a check, each announced by a
     Progress with its name."""
@@ -416,7 +445,7 @@ class Conformed:
     """What to install."""
 
 
-Task = Request | Launch | Search | SelfCheck | Conformance | Literal["methods", "workloads"]
+Task = Request | Launch | Search | SelfCheck | Sampling | Conformance | Literal["methods", "workloads"]
 """What a worker may be asked for."""
 
 Message = (
@@ -431,6 +460,7 @@ Message = (
     | Listing
     | Wall
     | Checks
+    | Sampled
     | Finding
     | Conformed
 )

@@ -10,7 +10,14 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from harness.errors import NothingSelected, UsageError, nearest
-from harness.measure_settings import ALL_OTHERS, SETTINGS, AccuracySettings, Measure, MeasureSettings
+from harness.measure_settings import (
+    ALL_OTHERS,
+    SETTINGS,
+    AccuracySettings,
+    Measure,
+    MeasureSettings,
+    SteppingSettings,
+)
 from harness.overrides import Overrides, apply
 from harness.protocol import MetaStep, MethodSpec, Request, WorkloadSpec
 from harness.quantities import size
@@ -99,6 +106,13 @@ class Suite:
             memory_budget,
             distinct(meta_steps),
             c.deterministic,
+            c.tf32,
+            frozenset(
+                settings.precision
+                for part in parts
+                for settings in part.measures.values()
+                if isinstance(settings, SteppingSettings)
+            ),
         )
 
 

@@ -101,6 +101,9 @@ class SuiteFile(BaseModel):
     deterministic: bool = False
     """Deterministic GPU kernels only; on a CPU accuracies repeat bit for bit anyway."""
 
+    tf32: bool = False
+    """Let a GPU round the factors of float32 products to 10 bits; a tensor core takes no float32 as it is."""
+
     memory: MemorySettings | None = None
     time: TimeSettings | None = None
     gradient: GradientSettings | None = None
@@ -188,7 +191,8 @@ def _sentence(failure: ValidationError, where: str, origins: Mapping[str, str]) 
             return f"{origin}: key '{key}' is unknown; {nearest(str(location[-1]), known, 'the keys here')}"
         case "missing":
             return f"{origin}: key '{key}' is missing; add it."
-    said = error["msg"][0].lower() + error["msg"][1:]
+    said = error["msg"].removeprefix("Value error, ")
+    said = said[0].lower() + said[1:]
     return f"{origin}: {key} = {error['input']!r} is refused: {said}."
 
 

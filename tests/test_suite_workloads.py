@@ -180,6 +180,20 @@ def test_the_preflight_is_asked_for_what_some_workload_needs_and_for_nothing_els
                      ("linear-regression", 0.02, 4), ("linear-regression", 0.02, 2)}  # fmt: skip
 
 
+CONTRIBUTING = (Path(__file__).resolve().parents[1] / "CONTRIBUTING.md").read_text()
+
+
+def test_the_entry_that_contributing_shows_is_sound(tmp_path: Path) -> None:
+    (entry,) = (
+        b.partition("```")[0] for b in CONTRIBUTING.split("```toml\n") if b.startswith("[[workloads]]")
+    )
+    suite = load(tmp_path, text=HEAD + entry + TAIL)
+    ways = [part.workloads[0].settings["ways"] for part in suite.parts]
+    assert ways == [5, 20, 20]
+    assert [steps(suite, i)["maml"] for i in range(3)] == [[1, 4], [5], [5]]
+    assert [part.content.accuracy.meta_batch_size for part in suite.parts] == [4, 16, 16]  # type: ignore[union-attr]
+
+
 # --- the command line -------------------------------------------------------------------------------------
 
 

@@ -1,7 +1,5 @@
 """Meta-training as its rows tell it: scores on validation tasks over meta-steps, where it ended, how fast."""
 
-from typing import Any
-
 import numpy as np
 import pandas as pd
 
@@ -49,32 +47,32 @@ def chosen_curves(curves: pd.DataFrame) -> pd.DataFrame:
     return curves.merge(ranked.drop_duplicates(label)[POINT], on=POINT)
 
 
-def training_summary(curves: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
-    """A line a point that has validation scores, over its seeds: of `learning_curves` and of what they were
-    made of.
+def training_summary(curves: pd.DataFrame, rows: pd.DataFrame | None = None) -> pd.DataFrame:
+    """A line a point of `learning_curves`, over its seeds; with the rows that those are of, also its speed.
 
     ended: the last meta-step that was validated, which is where training ended; selected: the one that was
     tested; `at_the_end`: in how many seeds the two are one, so that longer training might still have helped.
     `selected_score`: the mean of the score on validation tasks there, which was chosen as the best and so
     flatters. `steps_per_second`: the median; NaN where the rows do not say.
     """
-    speeds = rows[(rows.metric == THROUGHPUT) & (rows.status == "ok")].groupby(POINT).value.median()
-    records: list[dict[str, Any]] = []
-    for key, part in curves.groupby(POINT):
-        ends = part.groupby("seed").meta_step.max()
-        tested = part[part.is_selected].set_index("seed")
-        records.append(
-            dict(zip(POINT, key, strict=True))
-            | {
-                "score": part.score.iloc[0],
-                "seeds": len(ends),
-                "ended_low": ends.min(),
-                "ended_high": ends.max(),
-                "selected_low": tested.meta_step.min(),
-                "selected_high": tested.meta_step.max(),
-                "at_the_end": int((tested.meta_step == ends[tested.index]).sum()),
-                "selected_score": tested.value.mean(),
-                "steps_per_second": speeds.get(key, np.nan),
-            }
-        )
-    return pd.DataFrame(records, columns=[*POINT, *SUMMARY])
+    cells = curves.groupby([*POINT, "seed"], as_index=False).agg(
+        score=("score", "first"), ended=("meta_step", "max"), selected=("selected", "first")
+    )
+    tested = curves.loc[curves.is_selected, [*POINT, "seed", "value"]]
+    cells = cells.merge(tested, on=[*POINT, "seed"], how="left")
+    cells["is_last"] = cells.selected == cells.ended
+    summary = cells.groupby(POINT, as_index=False).agg(
+        score=("score", "first"),
+        seeds=("seed", "size"),
+        ended_low=("ended", "min"),
+        ended_high=("ended", "max"),
+        selected_low=("selected", "min"),
+        selected_high=("selected", "max"),
+        at_the_end=("is_last", "sum"),
+        selected_score=("value", "mean"),
+    )
+    if rows is None:
+        return summary.assign(steps_per_second=np.nan)[[*POINT, *SUMMARY]]
+    known = rows.loc[(rows.metric == THROUGHPUT) & (rows.status == "ok"), [*POINT, "value"]]
+    speeds = known.groupby(POINT, as_index=False).agg(steps_per_second=("value", "median"))
+    return summary.merge(speeds, on=POINT, how="left")[[*POINT, *SUMMARY]]

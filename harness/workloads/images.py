@@ -17,7 +17,7 @@ from harness.core.seeds import generator
 from harness.errors import UsageError
 from harness.workloads.base import Score, Split, Tasks, Workload
 from harness.workloads.floors import neighbour_accuracy
-from harness.workloads.imageset import SIDE, Classes, ImageSet, load_split, split_fingerprint
+from harness.workloads.imageset import SIDE, ImageSet, load_split, split_fingerprint
 from harness.workloads.models import Conv4, Down, Norm
 
 Numbers = NDArray[np.int64]
@@ -79,23 +79,23 @@ class FewShotImages(Workload):
     def open(self, data_root: Path | None) -> Tasks:
         images = self.load(data_root)
         assert (images.channels, images.size) == (self.channels, self.size), "what `model` is made for"
-        splits = {name: images.subset(classes) for name, classes in load_split(self.split_name).items()}
-        self.check(splits)
-        return ImageTasks(self, splits, f"{images.fingerprint}:{split_fingerprint(self.split_name)}")
+        rows = {split: images.rows(classes) for split, classes in load_split(self.split_name).items()}
+        self.check(images, rows)
+        return ImageTasks(self, images, rows, f"{images.fingerprint}:{split_fingerprint(self.split_name)}")
 
-    def check(self, splits: Mapping[str, Classes]) -> None:
-        """Raise UsageError where an episode asks for more than the data have."""
-        there = min(classes.per_class for classes in splits.values())
-        if self.shots + self.queries > there:
+    def check(self, images: ImageSet, rows: Mapping[str, Numbers]) -> None:
+        """Raise UsageError where an episode asks for more than the splits have."""
+        drawings = images.images.shape[1]
+        if self.shots + self.queries > drawings:
             raise UsageError(
                 f"workload '{self.name}': shots={self.shots} and queries={self.queries} need "
-                f"{self.shots + self.queries} {self.examples} a class, but there are {there}; "
+                f"{self.shots + self.queries} {self.examples} a class, but there are {drawings}; "
                 "lower one of them."
             )
-        smallest = min(splits, key=lambda name: len(splits[name].names))
-        if self.ways > len(splits[smallest].names):
+        smallest = min(rows, key=lambda split: len(rows[split]))
+        if self.ways > len(rows[smallest]):
             raise UsageError(
-                f"workload '{self.name}': ways={self.ways} is more than the {len(splits[smallest].names)} "
+                f"workload '{self.name}': ways={self.ways} is more than the {len(rows[smallest])} "
                 f"classes of its {smallest} split; lower ways."
             )
 
@@ -115,16 +115,27 @@ class Characters(FewShotImages):
 
 
 class ImageTasks(Tasks):
-    """Episodes over classes held in host memory as uint8; a meta-batch is one indexing operation."""
+    """Episodes over classes held in host memory as uint8; a meta-batch is one indexing operation.
 
-    def __init__(self, workload: FewShotImages, splits: Mapping[str, Classes], fingerprint: str) -> None:
+    rows: for each split, which classes of `images` it has.
+    """
+
+    def __init__(
+        self,
+        workload: FewShotImages,
+        images: ImageSet,
+        rows: Mapping[str, Numbers],
+        fingerprint: str,
+    ) -> None:
         self.workload = workload
-        self.splits = splits
+        self.images = images.images
+        self.rows = rows
         self.fingerprint = fingerprint
 
     def sample(self, split: Split, seed: int, start: int, count: int) -> TaskBatch:
         w = self.workload
-        characters = len(self.splits[split].names)
+        rows, turns = self.rows[split], w.turns(split)
+        characters = len(rows)
         classes = np.empty((count, w.ways), np.int64)
         chosen = np.empty((count, w.ways, w.shots + w.queries), np.int64)
         seeds = []
@@ -132,20 +143,24 @@ class ImageTasks(Tasks):
             draw = generator("episode", w.name, split, seed, start + row)
             classes[row], chosen[row] = self.choose(split, draw)
             seeds.append(int(draw.integers(2**62)))
-        pixels = self.splits[split].pixels((classes % characters)[..., None], chosen)
-        for quarter in range(1, w.turns(split)):
+        pixels = self.images[rows[classes % characters][..., None], chosen]
+        for quarter in range(1, turns):
             where = classes // characters == quarter
             pixels[where] = np.rot90(pixels[where], quarter, axes=(-2, -1))
         return episodes(pixels, w.shots, seeds)
 
-    def choose(self, split: Split, draw: np.random.Generator) -> tuple[Numbers, Numbers]:
-        """An episode's classes [ways] and the images of each [ways, shots + queries].
+    def images_of(self, split: Split) -> NDArray[np.uint8]:
+        """All that episodes of `split` are drawn from: uint8 [classes, images of a class, ...], a copy."""
+        return self.images[self.rows[split]]
 
-        Class `character + q * characters` is the character turned by q quarters.
+    def choose(self, split: Split, draw: np.random.Generator) -> tuple[Numbers, Numbers]:
+        """An episode's classes [ways] and the drawings of each [ways, shots + queries].
+
+        Class `i + q * n` of a split with n classes is its i-th, turned by q quarters.
         """
-        w, classes = self.workload, self.splits[split]
-        chosen = draw.choice(len(classes.names) * w.turns(split), w.ways, replace=False)
-        return chosen, draw.random((w.ways, classes.per_class)).argsort(1)[:, : w.shots + w.queries]
+        w = self.workload
+        classes = draw.choice(len(self.rows[split]) * w.turns(split), w.ways, replace=False)
+        return classes, draw.random((w.ways, self.images.shape[1])).argsort(1)[:, : w.shots + w.queries]
 
     def floors(self, seed: int, count: int) -> dict[str, Tensor]:
         return {"neighbour_accuracy": neighbour_accuracy(self, seed, count)}
@@ -153,12 +168,14 @@ class ImageTasks(Tasks):
 
 def episodes(pixels: NDArray[np.uint8], shots: int, seeds: Sequence[int]) -> TaskBatch:
     """Of images [T, ways, shots + queries, ...]: the first `shots` of each class are its support."""
-    inputs = torch.from_numpy(pixels).float().div_(255)
-    return TaskBatch(_shots(inputs[:, :, :shots]), _shots(inputs[:, :, shots:]), tuple(seeds))
+    return TaskBatch(_shots(pixels[:, :, :shots]), _shots(pixels[:, :, shots:]), tuple(seeds))
 
 
-def _shots(images: Tensor) -> Shots:
-    """[T, ways, k, h, w] or [T, ways, k, 3, h, w] as shots [T, ways * k, 1 or 3, h, w] with their classes."""
-    tasks, ways, k = images.shape[:3]
+def _shots(pixels: NDArray[np.uint8]) -> Shots:
+    """[T, ways, k, h, w] or [T, ways, k, 3, h, w] as shots [T, ways * k, 1 or 3, h, w], float32 from 0 to 1,
+    with their classes."""
+    tasks, ways, k = pixels.shape[:3]
     targets = torch.arange(ways).repeat_interleave(k).repeat(tasks, 1)
-    return Shots(images.reshape(tasks, ways * k, -1, *images.shape[-2:]).contiguous(), targets)
+    # Put in order as bytes, which are a quarter of the floats that they become.
+    ordered = torch.from_numpy(pixels.reshape(tasks, ways * k, -1, *pixels.shape[-2:]))
+    return Shots(ordered.float().div_(255), targets)

@@ -104,20 +104,6 @@ def test_minimal_sets_share_greek_and_latin(real_omniglot: Path) -> None:
     assert all(members[0][path] == members[1][path] for path in shared)
 
 
-def test_splits_of_the_minimal_sets_share_no_image(real_omniglot: Path) -> None:
-    images = load_omniglot_minimal(real_omniglot)
-    split = load_split("omniglot-minimal")
-    assert tuple(sorted(name for part in SPLITS for name in split[part])) == images.names
-    drawings = {
-        part: {one.tobytes() for one in images.images[images.subset(split[part]).rows].reshape(-1, 784)}
-        for part in SPLITS
-    }
-    assert not drawings["train"] & drawings["validation"]
-    assert not drawings["train"] & drawings["test"]
-    assert not drawings["validation"] & drawings["test"]
-    assert {part: len(split[part]) for part in SPLITS} == {"train": 154, "validation": 22, "test": 66}
-
-
 def test_real_drawings_are_light_strokes_on_empty_ground(real_omniglot: Path) -> None:
     images = load_omniglot_minimal(real_omniglot).images
     assert 0.03 < images.mean() / 255 < 0.2

@@ -102,10 +102,11 @@ def _printed(table: str) -> str:
 TEST = (
     "On each workload, all of iMAML's variants that were run, at the inner steps that validation chose, over "
     "three seeds or more: reached where the 95% interval of the difference to the figure lies above minus "
-    "the width of the interval that is printed with the figure, 0.2 points at the least. Not reproduced where "
-    "one is not, its whole interval lies below 0, and it has the published network and enough training: judged "
-    f"are {ENOUGH_TRAINING}. The interval is made of ours and of the printed ±, as of independent means and as "
-    "if that were a 95% half-width. Other methods' rows, and what was read second-hand, are told, not judged."
+    "the width of the interval that is printed with the figure, 0.2 points at the least. Not reproduced "
+    "where one is not, its whole interval lies below 0, and it has the published network and enough "
+    f"training: judged are {ENOUGH_TRAINING}. The interval is made of ours and of the printed ±, as of "
+    "independent means and as if that were a 95% half-width. Other methods' rows, and what was read "
+    "second-hand, are told, not judged."
 )
 
 

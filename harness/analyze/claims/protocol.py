@@ -19,6 +19,7 @@ PAPERS_OWN = ("omniglot", "mini-imagenet")
 META_STEPS = 20_000  # what the readme of the authors' code asks for at the least
 LEAST_TRAINING = META_STEPS // 10
 LEAST_PATIENCE = 5  # validations without a better one: fewer tell only that validation scatters
+TRAINED_UNKNOWN = "For how many meta-steps they were trained is not known"
 ENOUGH_TRAINING = (
     f"trainings of {LEAST_TRAINING:,} meta-steps or more, a tenth of what the authors' code asks for, and "
     f"shorter ones that ended because {LEAST_PATIENCE} or more validations in a row brought nothing better"
@@ -119,10 +120,6 @@ class Training:
     @property
     def too_brief(self) -> str:
         """Why accuracies of such a training say nothing yet; empty where they do."""
-        if self.steps is None:
-            return (
-                f"For how many meta-steps they were trained is not known; judged from {LEAST_TRAINING:,} on"
-            )
-        if not self.is_enough:
-            return f"Trained for {self.steps:,} meta-steps; judged from {LEAST_TRAINING:,} on"
-        return ""
+        known = self.steps is not None
+        trained = f"Trained for {self.steps:,} meta-steps" if known else TRAINED_UNKNOWN
+        return "" if self.is_enough else f"{trained}; judged from {LEAST_TRAINING:,} on"

@@ -40,6 +40,9 @@ UNCONCERNED = ("pandas", "pyarrow", "matplotlib", "seaborn", "pydantic", "typer"
 BESIDE_THE_POINT = {"inner_steps", "metrics", "oracles", "rounds", "blocks", "untrained"}
 """Settings of a measure that say how much is measured, not what."""
 
+SINCE = {"precision": "float32", "test": True}
+"""Settings of measures that manifests once did not have, and what they then were."""
+
 MEASURES = ("memory", "time", "gradient", "accuracy")
 ABSENT = "not set"
 GIB = 2**30
@@ -152,9 +155,10 @@ def _differences_on(base: Side, other: Side, measure: str, workload: str) -> lis
     first, second = (asked(side.run, measure, workload) for side in (base, other))
     if not first or not second:
         return []
-    if measure in ("time", "accuracy"):  # deterministic kernels are slower, and add in another order
+    first, second = SINCE | first, SINCE | second
+    if measure in ("time", "accuracy"):  # what its arithmetic hangs on costs time too
         contents = [side.run.manifest.get("content", {}) for side in (base, other)]
-        first, second = (t | {"deterministic": c.get("deterministic", False)}
+        first, second = (t | {name: c.get(name, False) for name in ("deterministic", "tf32")}
                          for t, c in zip((first, second), contents, strict=True))  # fmt: skip
     return [
         f"{name} {_said(first.get(name))} in {base.letter}, {_said(second.get(name))} in {other.letter}"

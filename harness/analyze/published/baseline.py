@@ -13,6 +13,7 @@ from harness.analyze.finding import Evidence
 from harness.analyze.intervals import SEEDS_FOR_T, mean_over_seeds, t_interval
 from harness.analyze.loaded import LoadedRun
 from harness.analyze.published.beside import lines_of, points_of_choice
+from harness.analyze.words import counted
 from harness.frame import split_workload
 
 BASELINE = "hausdorff_accuracy"
@@ -54,6 +55,15 @@ class AgainstBaseline:
     @property
     def is_official(self) -> bool:
         return split_workload(self.workload)[0] == OFFICIAL
+
+    @property
+    def sentence(self) -> str:
+        steps = counted(self.inner_steps, "inner step")
+        error = (
+            f"{self.method_label} errs in {self.error:.1f} % ({_in_words(self.halves, self.seeds)}; {steps})"
+        )
+        less = f"{self.difference + 0.0:+.1f} points ({_in_words(self.difference_halves, self.seeds)})"
+        return f"{error} against {self.baseline:.1f} % of the modified Hausdorff distance: {less}"
 
     @property
     def evidence(self) -> Evidence:
@@ -105,6 +115,15 @@ def _of_workload(run: LoadedRun, rows: pd.DataFrame, scores: Scores) -> Iterator
                 _half_over_seeds(of_seeds), _half_over_tasks(run, scores, i, np.isfinite(of_seeds))
             ),
         )
+
+
+def _in_words(halves: Halves, seeds: int) -> str:
+    told = [
+        f"±{half:.1f} over {over}"
+        for half, over in ((halves.seeds, counted(seeds, "seed")), (halves.tasks, "test tasks"))
+        if np.isfinite(half)
+    ]
+    return ", ".join(told) or "no interval is known"
 
 
 def _half_over_seeds(values: np.ndarray) -> float:

@@ -220,6 +220,7 @@ QUESTIONS: dict[str, Callable[[LoadedRun], str]] = {
     "memory budget": _budget,
     "device asked for": _setting("device"),
     "deterministic kernels asked for": _setting("deterministic"),
+    "TF32 asked for": _setting("tf32"),
 }
 QUESTIONS_OF_A_MEASURE: dict[str, Callable[[LoadedRun, str], str]] = {
     "inner steps": _inner_steps,
@@ -229,6 +230,7 @@ QUESTIONS_OF_A_MEASURE: dict[str, Callable[[LoadedRun, str], str]] = {
     "meta-batch (tasks)": _of_measure("meta_batch_size"),
     "tasks at once": _of_measure("task_chunk", absent="the whole meta-batch"),
     "execution": _of_measure("execution"),
+    "precision": _only(["memory", "time", "accuracy"], _of_measure("precision", absent="float32")),
     "selection": _only(["accuracy"], _selection),
     "test tasks": _only(["accuracy"], _of_measure("test_tasks", template="{}, fresh")),
     "floors": _only(["accuracy"], _untrained),

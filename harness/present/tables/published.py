@@ -118,8 +118,8 @@ def notes_on_errors(errors: Sequence[AgainstBaseline]) -> list[str]:
     seeds = listed(list(dict.fromkeys(counted(each.seeds, "seed") for each in errors)))
     notes = [
         f"Difference: the method's error less that of the {HAUSDORFF}, paired; below 0 it errs less. "
-        f"±: 95% t intervals, over {seeds}, which hold for these tasks alone, and over {tasks}, which hold for "
-        "these trained models alone."
+        f"±: 95% t intervals, over {seeds}, which hold for these tasks alone, and over {tasks}, which hold "
+        "for these trained models alone."
     ]
     if first.is_official:
         here = f"{first.tasks} of them" if first.tasks else "those that are at hand"
