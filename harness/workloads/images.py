@@ -17,7 +17,11 @@ from harness.core.seeds import generator
 from harness.errors import UsageError
 from harness.workloads.base import Score, Split, Tasks, Workload
 from harness.workloads.floors import neighbour_accuracy
+<<<<<<< HEAD
 from harness.workloads.imageset import SIDE, Classes, ImageSet, load_split, split_fingerprint
+=======
+from harness.workloads.imageset import SIDE, ImageSet, load_split, split_fingerprint
+>>>>>>> refs/heads/images
 from harness.workloads.models import Conv4, Down, Norm
 
 Numbers = NDArray[np.int64]
@@ -79,6 +83,7 @@ class FewShotImages(Workload):
     def open(self, data_root: Path | None) -> Tasks:
         images = self.load(data_root)
         assert (images.channels, images.size) == (self.channels, self.size), "what `model` is made for"
+<<<<<<< HEAD
         splits = {name: images.subset(classes) for name, classes in load_split(self.split_name).items()}
         self.check(splits)
         return ImageTasks(self, splits, f"{images.fingerprint}:{split_fingerprint(self.split_name)}")
@@ -87,15 +92,25 @@ class FewShotImages(Workload):
         """Raise UsageError where an episode asks for more than the data have."""
         there = min(classes.per_class for classes in splits.values())
         if self.shots + self.queries > there:
+=======
+        rows = {split: images.rows(classes) for split, classes in load_split(self.split_name).items()}
+        self.check(images, rows)
+        return ImageTasks(self, images, rows, f"{images.fingerprint}:{split_fingerprint(self.split_name)}")
+
+    def check(self, images: ImageSet, rows: Mapping[str, Numbers]) -> None:
+        """Raise UsageError where an episode asks for more than the splits have."""
+        drawings = images.images.shape[1]
+        if self.shots + self.queries > drawings:
+>>>>>>> refs/heads/images
             raise UsageError(
                 f"workload '{self.name}': shots={self.shots} and queries={self.queries} need "
-                f"{self.shots + self.queries} {self.examples} a class, but there are {there}; "
+                f"{self.shots + self.queries} {self.examples} a class, but there are {drawings}; "
                 "lower one of them."
             )
-        smallest = min(splits, key=lambda name: len(splits[name].names))
-        if self.ways > len(splits[smallest].names):
+        smallest = min(rows, key=lambda split: len(rows[split]))
+        if self.ways > len(rows[smallest]):
             raise UsageError(
-                f"workload '{self.name}': ways={self.ways} is more than the {len(splits[smallest].names)} "
+                f"workload '{self.name}': ways={self.ways} is more than the {len(rows[smallest])} "
                 f"classes of its {smallest} split; lower ways."
             )
 
@@ -115,16 +130,35 @@ class Characters(FewShotImages):
 
 
 class ImageTasks(Tasks):
-    """Episodes over classes held in host memory as uint8; a meta-batch is one indexing operation."""
+    """Episodes over classes held in host memory as uint8; a meta-batch is one indexing operation.
 
+<<<<<<< HEAD
     def __init__(self, workload: FewShotImages, splits: Mapping[str, Classes], fingerprint: str) -> None:
+=======
+    rows: for each split, which classes of `images` it has.
+    """
+
+    def __init__(
+        self,
+        workload: FewShotImages,
+        images: ImageSet,
+        rows: Mapping[str, Numbers],
+        fingerprint: str,
+    ) -> None:
+>>>>>>> refs/heads/images
         self.workload = workload
-        self.splits = splits
+        self.images = images.images
+        self.rows = rows
         self.fingerprint = fingerprint
 
     def sample(self, split: Split, seed: int, start: int, count: int) -> TaskBatch:
         w = self.workload
+<<<<<<< HEAD
         characters = len(self.splits[split].names)
+=======
+        rows, turns = self.rows[split], w.turns(split)
+        characters = len(rows)
+>>>>>>> refs/heads/images
         classes = np.empty((count, w.ways), np.int64)
         chosen = np.empty((count, w.ways, w.shots + w.queries), np.int64)
         seeds = []
@@ -132,8 +166,13 @@ class ImageTasks(Tasks):
             draw = generator("episode", w.name, split, seed, start + row)
             classes[row], chosen[row] = self.choose(split, draw)
             seeds.append(int(draw.integers(2**62)))
+<<<<<<< HEAD
         pixels = self.splits[split].pixels((classes % characters)[..., None], chosen)
         for quarter in range(1, w.turns(split)):
+=======
+        pixels = self.images[rows[classes % characters][..., None], chosen]
+        for quarter in range(1, turns):
+>>>>>>> refs/heads/images
             where = classes // characters == quarter
             pixels[where] = np.rot90(pixels[where], quarter, axes=(-2, -1))
         return episodes(pixels, w.shots, seeds)
@@ -144,13 +183,19 @@ class ImageTasks(Tasks):
         return classes.source.images[classes.rows]
 
     def choose(self, split: Split, draw: np.random.Generator) -> tuple[Numbers, Numbers]:
-        """An episode's classes [ways] and the images of each [ways, shots + queries].
+        """An episode's classes [ways] and the drawings of each [ways, shots + queries].
 
         Class `character + q * characters` is the character turned by q quarters.
         """
+<<<<<<< HEAD
         w, classes = self.workload, self.splits[split]
         chosen = draw.choice(len(classes.names) * w.turns(split), w.ways, replace=False)
         return chosen, draw.random((w.ways, classes.per_class)).argsort(1)[:, : w.shots + w.queries]
+=======
+        w = self.workload
+        classes = draw.choice(len(self.rows[split]) * w.turns(split), w.ways, replace=False)
+        return classes, draw.random((w.ways, self.images.shape[1])).argsort(1)[:, : w.shots + w.queries]
+>>>>>>> refs/heads/images
 
     def floors(self, seed: int, count: int) -> dict[str, Tensor]:
         return {"neighbour_accuracy": neighbour_accuracy(self, seed, count)}
@@ -158,6 +203,7 @@ class ImageTasks(Tasks):
 
 def episodes(pixels: NDArray[np.uint8], shots: int, seeds: Sequence[int]) -> TaskBatch:
     """Of images [T, ways, shots + queries, ...]: the first `shots` of each class are its support."""
+<<<<<<< HEAD
     inputs = torch.from_numpy(pixels).float().div_(255)
     return TaskBatch(_shots(inputs[:, :, :shots]), _shots(inputs[:, :, shots:]), tuple(seeds))
 
@@ -165,5 +211,14 @@ def episodes(pixels: NDArray[np.uint8], shots: int, seeds: Sequence[int]) -> Tas
 def _shots(images: Tensor) -> Shots:
     """[T, ways, k, h, w] or [T, ways, k, 3, h, w] as shots [T, ways * k, 1 or 3, h, w] with their classes."""
     tasks, ways, k = images.shape[:3]
+=======
+    return TaskBatch(_shots(pixels[:, :, :shots]), _shots(pixels[:, :, shots:]), tuple(seeds))
+
+
+def _shots(pixels: NDArray[np.uint8]) -> Shots:
+    """[T, ways, k, h, w] or [T, ways, k, 3, h, w] as shots [T, ways * k, 1 or 3, h, w], float32 from 0 to 1,
+    with their classes."""
+    tasks, ways, k = pixels.shape[:3]
+>>>>>>> refs/heads/images
     targets = torch.arange(ways).repeat_interleave(k).repeat(tasks, 1)
     return Shots(images.reshape(tasks, ways * k, -1, *images.shape[-2:]).contiguous(), targets)

@@ -60,36 +60,18 @@ class ImageSet:
         """Pixels of an image's side."""
         return self.images.shape[-1]
 
-    def subset(self, names: Iterable[str]) -> "Classes":
-        """The classes called `names`, in any order. Raises UsageError where a name is not in the set."""
+    def rows(self, names: Iterable[str]) -> NDArray[np.int64]:
+        """Where in `images` the classes called `names` are, in the order of their names.
+
+        Rows and not a set of their own: a split of a memory-mapped gigabyte must not become a copy.
+        Raises UsageError where a name is not in the set.
+        """
         row_of = {name: row for row, name in enumerate(self.names)}
         wanted = sorted(set(names))
         for name in wanted:
             if name not in row_of:
                 raise UsageError(f"class '{name}' is not in the image set; {_hint(name, self.names)}")
-        return Classes(self, tuple(wanted), np.array([row_of[name] for name in wanted], np.int64))
-
-
-@dataclass(frozen=True, eq=False)
-class Classes:
-    """Some classes of an image set: they share its images, for a split of a mapped gigabyte is no copy.
-
-    names: sorted and unique.
-    rows: where in the set's images each class is.
-    """
-
-    source: ImageSet
-    names: tuple[str, ...]
-    rows: NDArray[np.int64]
-
-    @property
-    def per_class(self) -> int:
-        """Images of a class."""
-        return self.source.images.shape[1]
-
-    def pixels(self, classes: NDArray[np.int64], images: NDArray[np.int64]) -> NDArray[np.uint8]:
-        """A copy of the `images` of `classes`, both counted from 0 and broadcast: [..., (3,) size, size]."""
-        return self.source.images[self.rows[classes], images]
+        return np.array([row_of[name] for name in wanted], np.int64)
 
 
 def check_layout(names: Sequence[str], dtype: np.dtype, shape: tuple[int, ...]) -> None:

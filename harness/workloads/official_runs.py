@@ -13,7 +13,7 @@ from harness.core.seeds import generator
 from harness.workloads.base import Split, Tasks
 from harness.workloads.hausdorff import nearest_by_hausdorff
 from harness.workloads.images import ImageTasks, Numbers, episodes
-from harness.workloads.imageset import Classes, load_split, split_fingerprint
+from harness.workloads.imageset import ImageSet, load_split, split_fingerprint
 from harness.workloads.official_runs_data import CHARACTERS, OfficialRun, fingerprint, load_official_runs
 from harness.workloads.omniglot import OmniglotMinimal, required
 from harness.workloads.omniglot_data import reduce
@@ -77,7 +77,12 @@ class OfficialTasks(ImageTasks):
     def __init__(
         self,
         workload: OfficialRuns,
+<<<<<<< HEAD
         splits: Mapping[str, Classes],
+=======
+        images: ImageSet,
+        rows: Mapping[str, Numbers],
+>>>>>>> refs/heads/images
         runs: Sequence[OfficialRun],
         fingerprint: str,
     ) -> None:
@@ -130,4 +135,8 @@ class OfficialTasks(ImageTasks):
         own = (first <= order) & (order < end)
         chosen = np.concatenate([order[own], order[~own]])[: self.workload.ways]
         draw.shuffle(chosen)  # where others fill up, no label is theirs alone
+<<<<<<< HEAD
         return chosen + characters * draw.integers(self.workload.turns(split))
+=======
+        return chosen + len(alphabets) * draw.integers(self.workload.turns(split))
+>>>>>>> refs/heads/images

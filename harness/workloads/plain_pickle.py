@@ -34,7 +34,10 @@ def read_arrays(file: BinaryIO, size: int) -> Any:
         raise
     # The library says of damaged pickles that they may raise anything.
     except (Exception, MemoryError) as failure:
-        raise NotPlain(f"it is damaged or no pickle: {failure or type(failure).__name__}") from failure
+        what = (
+            "it ends too early" if isinstance(failure, EOFError) else str(failure) or type(failure).__name__
+        )
+        raise NotPlain(f"it is damaged or no pickle: {what}") from failure
 
 
 class Array:

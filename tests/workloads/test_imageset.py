@@ -42,23 +42,13 @@ def test_images_cannot_be_written() -> None:
         three_classes().images[0, 0, 0, 0] = 1
 
 
-def test_a_subset_keeps_names_and_images_together() -> None:
-    made = three_classes()
-    part = made.subset(["c", "a", "c"])
-    assert part.names == ("a", "c")
-    assert part.per_class == 4
-    found = part.pixels(np.array([[1], [0]]), np.array([[0, 3]]))
-    np.testing.assert_array_equal(found, made.images[[[2], [0]], [[0, 3]]])
+def test_rows_say_where_classes_are_in_the_order_of_their_names() -> None:
+    assert three_classes().rows(["c", "a", "c"]).tolist() == [0, 2]
 
 
-def test_a_subset_shares_the_images() -> None:
-    made = three_classes()
-    assert made.subset(["c", "a"]).source is made
-
-
-def test_subset_names_the_class_that_is_not_there() -> None:
+def test_rows_name_the_class_that_is_not_there() -> None:
     with pytest.raises(UsageError, match="class 'd' is not in the image set"):
-        three_classes().subset(["a", "d"])
+        three_classes().rows(["a", "d"])
 
 
 @pytest.mark.parametrize(

@@ -20,9 +20,7 @@ def tuning_sections(run: LoadedRun) -> Iterator[RenderableType]:
     best_first = -1 if tuning.get("score") == "accuracy" else 1
     for method in tuning.get("methods", []):
         yield _of_method(method, best_first)
-    said = (
-        f"Judged by the {tuning.get('judged_by')}. A search takes the luckiest of its trials: the best score"
-    )
+    said = f"Judged by the {tuning.get('judged_by')}. A search takes the luckiest of its trials: the best"
     yield Text(f"{said} score is above what the same setting reaches in another training.\n", "dim")
 
 
