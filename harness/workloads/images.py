@@ -17,11 +17,7 @@ from harness.core.seeds import generator
 from harness.errors import UsageError
 from harness.workloads.base import Score, Split, Tasks, Workload
 from harness.workloads.floors import neighbour_accuracy
-<<<<<<< HEAD
-from harness.workloads.imageset import SIDE, Classes, ImageSet, load_split, split_fingerprint
-=======
 from harness.workloads.imageset import SIDE, ImageSet, load_split, split_fingerprint
->>>>>>> refs/heads/images
 from harness.workloads.models import Conv4, Down, Norm
 
 Numbers = NDArray[np.int64]
@@ -83,16 +79,6 @@ class FewShotImages(Workload):
     def open(self, data_root: Path | None) -> Tasks:
         images = self.load(data_root)
         assert (images.channels, images.size) == (self.channels, self.size), "what `model` is made for"
-<<<<<<< HEAD
-        splits = {name: images.subset(classes) for name, classes in load_split(self.split_name).items()}
-        self.check(splits)
-        return ImageTasks(self, splits, f"{images.fingerprint}:{split_fingerprint(self.split_name)}")
-
-    def check(self, splits: Mapping[str, Classes]) -> None:
-        """Raise UsageError where an episode asks for more than the data have."""
-        there = min(classes.per_class for classes in splits.values())
-        if self.shots + self.queries > there:
-=======
         rows = {split: images.rows(classes) for split, classes in load_split(self.split_name).items()}
         self.check(images, rows)
         return ImageTasks(self, images, rows, f"{images.fingerprint}:{split_fingerprint(self.split_name)}")
@@ -101,7 +87,6 @@ class FewShotImages(Workload):
         """Raise UsageError where an episode asks for more than the splits have."""
         drawings = images.images.shape[1]
         if self.shots + self.queries > drawings:
->>>>>>> refs/heads/images
             raise UsageError(
                 f"workload '{self.name}': shots={self.shots} and queries={self.queries} need "
                 f"{self.shots + self.queries} {self.examples} a class, but there are {drawings}; "
@@ -132,9 +117,6 @@ class Characters(FewShotImages):
 class ImageTasks(Tasks):
     """Episodes over classes held in host memory as uint8; a meta-batch is one indexing operation.
 
-<<<<<<< HEAD
-    def __init__(self, workload: FewShotImages, splits: Mapping[str, Classes], fingerprint: str) -> None:
-=======
     rows: for each split, which classes of `images` it has.
     """
 
@@ -145,7 +127,6 @@ class ImageTasks(Tasks):
         rows: Mapping[str, Numbers],
         fingerprint: str,
     ) -> None:
->>>>>>> refs/heads/images
         self.workload = workload
         self.images = images.images
         self.rows = rows
@@ -153,12 +134,8 @@ class ImageTasks(Tasks):
 
     def sample(self, split: Split, seed: int, start: int, count: int) -> TaskBatch:
         w = self.workload
-<<<<<<< HEAD
-        characters = len(self.splits[split].names)
-=======
         rows, turns = self.rows[split], w.turns(split)
         characters = len(rows)
->>>>>>> refs/heads/images
         classes = np.empty((count, w.ways), np.int64)
         chosen = np.empty((count, w.ways, w.shots + w.queries), np.int64)
         seeds = []
@@ -166,36 +143,24 @@ class ImageTasks(Tasks):
             draw = generator("episode", w.name, split, seed, start + row)
             classes[row], chosen[row] = self.choose(split, draw)
             seeds.append(int(draw.integers(2**62)))
-<<<<<<< HEAD
-        pixels = self.splits[split].pixels((classes % characters)[..., None], chosen)
-        for quarter in range(1, w.turns(split)):
-=======
         pixels = self.images[rows[classes % characters][..., None], chosen]
         for quarter in range(1, turns):
->>>>>>> refs/heads/images
             where = classes // characters == quarter
             pixels[where] = np.rot90(pixels[where], quarter, axes=(-2, -1))
         return episodes(pixels, w.shots, seeds)
 
     def images_of(self, split: Split) -> NDArray[np.uint8]:
         """All that episodes of `split` are drawn from: uint8 [classes, images of a class, ...], a copy."""
-        classes = self.splits[split]
-        return classes.source.images[classes.rows]
+        return self.images[self.rows[split]]
 
     def choose(self, split: Split, draw: np.random.Generator) -> tuple[Numbers, Numbers]:
         """An episode's classes [ways] and the drawings of each [ways, shots + queries].
 
-        Class `character + q * characters` is the character turned by q quarters.
+        Class `i + q * n` of a split with n classes is its i-th, turned by q quarters.
         """
-<<<<<<< HEAD
-        w, classes = self.workload, self.splits[split]
-        chosen = draw.choice(len(classes.names) * w.turns(split), w.ways, replace=False)
-        return chosen, draw.random((w.ways, classes.per_class)).argsort(1)[:, : w.shots + w.queries]
-=======
         w = self.workload
         classes = draw.choice(len(self.rows[split]) * w.turns(split), w.ways, replace=False)
         return classes, draw.random((w.ways, self.images.shape[1])).argsort(1)[:, : w.shots + w.queries]
->>>>>>> refs/heads/images
 
     def floors(self, seed: int, count: int) -> dict[str, Tensor]:
         return {"neighbour_accuracy": neighbour_accuracy(self, seed, count)}
@@ -203,15 +168,6 @@ class ImageTasks(Tasks):
 
 def episodes(pixels: NDArray[np.uint8], shots: int, seeds: Sequence[int]) -> TaskBatch:
     """Of images [T, ways, shots + queries, ...]: the first `shots` of each class are its support."""
-<<<<<<< HEAD
-    inputs = torch.from_numpy(pixels).float().div_(255)
-    return TaskBatch(_shots(inputs[:, :, :shots]), _shots(inputs[:, :, shots:]), tuple(seeds))
-
-
-def _shots(images: Tensor) -> Shots:
-    """[T, ways, k, h, w] or [T, ways, k, 3, h, w] as shots [T, ways * k, 1 or 3, h, w] with their classes."""
-    tasks, ways, k = images.shape[:3]
-=======
     return TaskBatch(_shots(pixels[:, :, :shots]), _shots(pixels[:, :, shots:]), tuple(seeds))
 
 
@@ -219,6 +175,7 @@ def _shots(pixels: NDArray[np.uint8]) -> Shots:
     """[T, ways, k, h, w] or [T, ways, k, 3, h, w] as shots [T, ways * k, 1 or 3, h, w], float32 from 0 to 1,
     with their classes."""
     tasks, ways, k = pixels.shape[:3]
->>>>>>> refs/heads/images
     targets = torch.arange(ways).repeat_interleave(k).repeat(tasks, 1)
-    return Shots(images.reshape(tasks, ways * k, -1, *images.shape[-2:]).contiguous(), targets)
+    # Put in order as bytes, which are a quarter of the floats that they become.
+    ordered = torch.from_numpy(pixels.reshape(tasks, ways * k, -1, *pixels.shape[-2:]))
+    return Shots(ordered.float().div_(255), targets)

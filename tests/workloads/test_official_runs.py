@@ -13,13 +13,10 @@ from harness import registry
 from harness.errors import UsageError
 from harness.protocol import WorkloadSpec
 from harness.workloads.floors import neighbour_accuracy
-<<<<<<< HEAD
-from harness.workloads.imageset import Classes, ImageSet
-=======
 from harness.workloads.imageset import ImageSet
->>>>>>> refs/heads/images
 from harness.workloads.official_runs import OfficialRuns, OfficialTasks
 from harness.workloads.official_runs_data import OfficialRun
+from harness.workloads.omniglot_data import load_omniglot_minimal
 
 SIZES = {"Alpha": 24, "Beta": 30, "Gamma": 17}
 DRAWERS = 6
@@ -47,8 +44,9 @@ def made_up_run(number: int) -> OfficialRun:
 
 
 def tasks_of(**settings: Any) -> OfficialTasks:
-    splits = {"train": numbered(SIZES), "validation": numbered({"Delta": 22})}
-    return OfficialTasks(OfficialRuns(**settings), splits, [made_up_run(1), made_up_run(2)], "")
+    images = numbered(SIZES | {"Omega": 22})
+    rows = {"train": np.arange(71), "validation": np.arange(71, 93)}
+    return OfficialTasks(OfficialRuns(**settings), images, rows, [made_up_run(1), made_up_run(2)], "")
 
 
 def read(images: torch.Tensor) -> np.ndarray:
@@ -117,7 +115,7 @@ def test_without_rotations_no_training_episode_is_turned() -> None:
 @pytest.mark.parametrize("share", [0.0, 1.0])
 def test_validation_is_the_held_out_alphabet_upright(share: float) -> None:
     found = read(tasks_of(within=share).sample("validation", 0, 0, 60).query.inputs)
-    assert set(found[..., 0].flat) == set(range(22))
+    assert set(found[..., 0].flat) == set(range(71, 93))
     assert set(found[..., 2].flat) == {0}
     assert all(len(set(task[:, 0])) == 20 for task in found)
 
@@ -202,10 +200,8 @@ def test_training_sees_no_alphabet_of_validation_and_validation_is_that_of_the_m
 ) -> None:
     tasks = OfficialRuns().open(real_omniglot)
     assert isinstance(tasks, OfficialTasks)
-    of = {
-        split: Counter(name.partition("/")[0] for name in images.names)
-        for split, images in tasks.splits.items()
-    }
+    names = load_omniglot_minimal(real_omniglot).names
+    of = {split: Counter(names[row].partition("/")[0] for row in rows) for split, rows in tasks.rows.items()}
     assert of == {
         "train": {
             "Balinese": 24,

@@ -83,7 +83,7 @@ def test_no_image_of_one_split_of_the_minimal_sets_is_one_of_another_even_turned
     split = load_split("omniglot-minimal")
     assert tuple(sorted(name for part in SPLITS for name in split[part])) == images.names
     assert [len(split[part]) for part in SPLITS] == [154, 22, 66]
-    of = {part: images.images[images.subset(split[part]).rows].reshape(-1, 28, 28) for part in SPLITS}
+    of = {part: images.images[images.rows(split[part])].reshape(-1, 28, 28) for part in SPLITS}
     upright = {part: {one.tobytes() for one in of[part]} for part in SPLITS}
     turned = {np.rot90(one, k).tobytes() for one in of["train"] for k in range(4)}
     assert len(turned) > 4 * len(of["train"]) * 0.99, "hardly a drawing is symmetric"
