@@ -8,13 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch.utils.data import Dataset
 
 from harness import registry
 from harness.core.seeds import generator
 from harness.errors import LibraryMissing, UsageError
 from harness.measure.bench import Bench
-from harness.measure.loader_learn2learn import Example, OnDisk, in_memory, task_loader
+from harness.measure.loader_learn2learn import OnDisk, in_memory, load_learn2learn, task_loader
 from harness.measure_settings import MeasureSettings
 from harness.numerics import fix_numerics
 from harness.protocol import Progress, Sampled, Sampling
@@ -22,6 +21,7 @@ from harness.workloads.base import Split
 from harness.workloads.images import ImageTasks
 
 SEED = 0
+CLASSES_ON_DISK = 50  # at least; what an access costs does not hang on how many there are
 SHORTEST_S = (
     0.02  # of one timing, in as many calls as that takes: a thousand times what a reading of the clock costs
 )
@@ -103,30 +103,34 @@ def _contestants(asked: Sampling, folder: Path) -> tuple[dict[str, Contestant], 
     )
     learner, batch = bench.learner(total_steps=1_000_000), bench.meta_batch()
     found = {"meta-step": Contestant(lambda number: learner.step(batch))}
+    missing = _absent()
     for split, name in _splits(tasks):
 
         def ours(number: int, split: Split = split) -> object:
             return tasks.sample(split, SEED, number * asked.meta_batch_size, asked.meta_batch_size)
 
         found[f"sampler, {name}"] = Contestant(ours)
-        images = tasks.images_of(split)
-        forms: dict[str, Dataset[Example]] = {"memory": in_memory(images), "files": OnDisk(images, folder)}
-        for form, dataset in forms.items():
-            try:
-                load = task_loader(
-                    dataset,
-                    tasks.workload.ways,
-                    tasks.workload.shots + tasks.workload.queries,
-                    rotations=tasks.turns(split) > 1,
-                )
-            except LibraryMissing as failure:
-                return found, str(failure)
+        if missing:
+            continue
+        w, images = tasks.workload, tasks.images_of(split)
+        files = OnDisk(images[: max(CLASSES_ON_DISK, w.ways)], folder / split)
+        for form, dataset in (("memory", in_memory(images)), ("files", files)):
+            load = task_loader(dataset, w.ways, w.shots + w.queries, rotations=tasks.turns(split) > 1)
 
             def theirs(number: int, load: Callable[[int], object] = load) -> object:
                 return load(asked.meta_batch_size)
 
             found[f"learn2learn from {form}, {name}"] = Contestant(theirs)
-    return found, ""
+    return found, missing
+
+
+def _absent() -> str:
+    """What to install for learn2learn; empty where it is there."""
+    try:
+        load_learn2learn()
+    except LibraryMissing as failure:
+        return str(failure)
+    return ""
 
 
 def _splits(tasks: ImageTasks) -> Iterator[tuple[Split, str]]:
