@@ -139,4 +139,4 @@ def _splits(tasks: ImageTasks) -> Iterator[tuple[Split, str]]:
         yield "train", "upright"
         return
     yield "train", "rotated"
-    yield "test", "upright"
+    yield "validation", "upright"
