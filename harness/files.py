@@ -29,7 +29,7 @@ def replace_file(path: Path, content: str | bytes) -> None:
     sync_folder(path.parent)
 
 
-def write_all(handle: int, data: bytes) -> None:
+def write_all(handle: int, data: bytes | memoryview) -> None:
     """Write to an open file, in as many turns as it takes. Raises OSError."""
     view = memoryview(data)
     while view:

@@ -13,6 +13,8 @@ PositiveSteps = Annotated[list[Positive], Field(min_length=1)]
 InnerSteps = PositiveSteps | dict[str, PositiveSteps]
 """A list for all methods, or a table of them by method name, "*" being all others."""
 
+ALL_OTHERS = "*"  # in a table by method: every method that it does not name
+
 
 class MeasureSettings(BaseModel):
     """What all measures have in common."""
@@ -32,15 +34,35 @@ class MeasureSettings(BaseModel):
     """How the tasks of a chunk are evaluated: in one call of the model, or one after another."""
 
 
-class AccuracySettings(MeasureSettings):
+def _refuse_float16(precision: str) -> str:
+    if precision == "float16":
+        raise ValueError(
+            "float16 holds nothing below 6e-8, and a loss scale that lifts a gradient above that presses "
+            "what its derivative is made of as far below; take bfloat16, which has the range of float32"
+        )
+    return precision
+
+
+Precision = Literal["float32", "bfloat16"]
+
+
+class SteppingSettings(MeasureSettings):
+    """Of a measure that takes the meta-steps of a training; that of the gradient computes in float64."""
+
+    precision: Annotated[Precision | Literal["float16"], AfterValidator(_refuse_float16)] = "float32"
+    """Of the forward passes, by torch's autocast; meta-parameters and the outer rule stay float32."""
+
+
+class AccuracySettings(SteppingSettings):
     """Meta-train, select on validation tasks, test on fresh ones."""
 
     meta_steps: Positive = 1000
     validate_every: Positive = 100
     validation_tasks: Positive = 100
     test_tasks: Annotated[int, Field(ge=2, strict=True)] = 600
-    test_inner_steps: Positive | None = None
-    """Inner steps at validation and test; None for those of training."""
+    test_inner_steps: Positive | dict[str, Positive] | None = None
+    """Inner steps at validation and test; None for those of training. In a suite also a table by method
+    name, "*" being all others; in a cell its method's own."""
 
     patience: Positive | None = None
     """Validations in a row without a better one after which training ends; None for never."""
@@ -68,7 +90,7 @@ Profile = Literal["tensors", "cuda", "cuda-hopper"]
 """Devices whose allocators a prediction can take into account; `tensors` adds nothing."""
 
 
-class MemorySettings(MeasureSettings):
+class MemorySettings(SteppingSettings):
     """Peak of allocated bytes during one meta-step."""
 
     metrics: list[MemoryMetric] | None = None
@@ -76,7 +98,7 @@ class MemorySettings(MeasureSettings):
     One that is named and cannot be given is a row `skipped`, with the reason."""
 
 
-class TimeSettings(MeasureSettings):
+class TimeSettings(SteppingSettings):
     """Wall-clock of a meta-step, in blocks of interleaved rounds."""
 
     # Theil-Sen on 9 minima: its spread was 10% on a shared 2-core machine (DESIGN, section 6).

@@ -1,7 +1,6 @@
 """What is checked before a run folder exists: methods, settings, workloads, data, device. Needs torch."""
 
 import inspect
-import itertools
 import sys
 from pathlib import Path
 
@@ -17,9 +16,11 @@ from harness.errors import UsageError
 from harness.measure.bench import Bench
 from harness.measure_settings import MemorySettings
 from harness.numerics import describe_numerics, fix_numerics
-from harness.protocol import MethodSpec, Request, Resolved, ResolvedMethod, ResolvedWorkload
+from harness.protocol import MethodSpec, Request, Resolved, ResolvedMethod, ResolvedWorkload, WorkloadSpec
 from harness.settings import format_settings, settings_of
 from harness.workloads.base import Tasks, Workload
+
+TENSOR_CORES = (8, 0)  # the compute capability from which on they take TF32
 
 NUMERIC_CODE = (
     "core",
@@ -37,10 +38,10 @@ whole of `methods`."""
 
 def preflight(request: Request) -> Resolved:
     """Everything asked for, found and checked, or UsageError with one sentence."""
-    fix_numerics(
-        request.threads, request.deterministic
-    )  # as the cells will, so that this tells what they have
+    # As the cells will, so that this tells what they have.
+    fix_numerics(request.threads, request.deterministic, request.tf32)
     device = choose_device(request.device)
+    check_arithmetic(request, device)
     methods = tuple(registry.resolve_method(spec, request.inner_steps[0]) for spec in request.methods)
     check_any_runs(methods)
     check_names(methods)
@@ -52,7 +53,7 @@ def preflight(request: Request) -> Resolved:
         label = f"{spec.name}[{format_settings(settings_of(workload))}]"
         batching = workload.model().batching
         opened.append(ResolvedWorkload(spec, label, workload.score, tasks.fingerprint, batching))
-        known.append((spec.name, workload, tasks))
+        known.append((spec, workload, tasks))
     check_budget(request, methods, known)
     return Resolved(methods, tuple(opened), str(device), describe_torch(device))
 
@@ -66,6 +67,19 @@ def choose_device(wanted: str) -> torch.device:
     if wanted == "auto":
         wanted = "cuda" if torch.cuda.is_available() else "cpu"
     return torch.device(wanted)
+
+
+def check_arithmetic(request: Request, device: torch.device) -> None:
+    """Refuse a precision that the device does not compute in."""
+    if device.type == "cpu":
+        if request.tf32:
+            raise UsageError("tf32 = true: a CPU has no TF32; leave it out, or take --device cuda.")
+        return
+    name = torch.cuda.get_device_name(device)
+    if request.tf32 and torch.cuda.get_device_capability(device) < TENSOR_CORES:
+        raise UsageError(f"tf32 = true: {name} has no TF32; leave it out.")
+    if "bfloat16" in request.precisions and not torch.cuda.is_bf16_supported(including_emulation=False):
+        raise UsageError(f"precision = 'bfloat16': {name} does not compute in it; take float32.")
 
 
 def check_any_runs(methods: tuple[ResolvedMethod, ...]) -> None:
@@ -100,27 +114,32 @@ def check_defaults(methods: tuple[ResolvedMethod, ...]) -> None:
 
 
 def check_budget(
-    request: Request, methods: tuple[ResolvedMethod, ...], opened: list[tuple[str, Workload, Tasks]]
+    request: Request,
+    methods: tuple[ResolvedMethod, ...],
+    opened: list[tuple[WorkloadSpec, Workload, Tasks]],
 ) -> None:
     """Refuse a memory budget below what every method holds on every workload before its step begins: nothing
     could fit. Where anything might, the others are cells that say so."""
-    present = [m for m in methods if m.runs]
-    if request.memory_budget is None or not present:
+    if request.memory_budget is None:
         return
     baselines = {}
-    for method, (name, workload, tasks), size in itertools.product(present, opened, request.meta_batch_sizes):
+    for step in request.meta_steps:
+        method = next(m for m in methods if m.spec == step.method)
+        if not method.runs:
+            continue
+        workload, tasks = next((w, tasks) for spec, w, tasks in opened if spec == step.workload)
         bench = Bench(
             method=registry.make_method(method, request.inner_steps[0]),
             workload=workload,
             tasks=tasks,
             model=workload.model(),
-            settings=MemorySettings(meta_batch_size=size),
+            settings=MemorySettings(meta_batch_size=step.meta_batch_size),
             seed=0,
             device=torch.device("cpu"),
             memory_budget=None,
         )
         try:
-            baselines[bench.baseline()] = f"{method.name} on {name}"
+            baselines[bench.baseline()] = f"{method.name} on {step.workload.name}"
         except Exception:
             return  # an adapter that fails here fails in its cells, with rows that say so
     least = min(baselines, default=0)

@@ -78,6 +78,17 @@ class ResolvedWorkload:
     score: str
     fingerprint: str
     batching: str
+    variant: str = ""
+    """What tells it from others of its name in the same plan, for progress lines."""
+
+
+@dataclass(frozen=True)
+class MetaStep:
+    """A meta-step as some cell takes it: a method on a workload, so many tasks at a time."""
+
+    method: MethodSpec
+    workload: WorkloadSpec
+    meta_batch_size: int
 
 
 @dataclass(frozen=True)
@@ -91,8 +102,11 @@ class Request:
     threads: int
     data_root: str | None
     memory_budget: int | None = None
-    meta_batch_sizes: tuple[int, ...] = ()
+    meta_steps: tuple[MetaStep, ...] = ()
     deterministic: bool = False
+    tf32: bool = False
+    precisions: frozenset[str] = frozenset()
+    """Of the measures that have one."""
 
 
 @dataclass(frozen=True)
@@ -139,6 +153,9 @@ class Cell:
     deterministic: bool
     """Whether a GPU may use deterministic kernels only."""
 
+    tf32: bool
+    """Whether it may round the factors of float32 products to TF32."""
+
     identity: str
     """What else the cell's id depends on: versions, device name, thread count."""
 
@@ -176,6 +193,7 @@ class Cell:
             "memory_budget": self.memory_budget,
             "code": self.code,
             "deterministic": self.deterministic,
+            "tf32": self.tf32,
             "identity": self.identity,
         }
         return digest(content)
@@ -184,7 +202,8 @@ class Cell:
     def label(self) -> str:
         """For progress lines: `accuracy glyphs maml 8 seed 0`."""
         what = self.points[0].label if len(self.points) == 1 else f"block {self.block}"
-        return f"{self.measure} {self.workload.spec.name} {what} seed {self.seed}"
+        variant = f"[{self.workload.variant}]" if self.workload.variant else ""
+        return f"{self.measure} {self.workload.spec.name}{variant} {what} seed {self.seed}"
 
 
 def digest(content: Any) -> str:

@@ -360,7 +360,7 @@ def _failure(cell: Cell, point: int, end: Ended) -> Reading:
 def _key(cell: Cell, point: int) -> tuple[str, ...]:
     """What a memory cell and a time cell have in common when they speak of the same step."""
     p = cell.points[point]
-    step = cell.settings.model_dump(include={"meta_batch_size", "task_chunk", "execution"})
+    step = cell.settings.model_dump(include={"meta_batch_size", "task_chunk", "execution", "precision"})
     parts = (cell.workload.label, p.method.name, p.method.settings, p.inner_steps, cell.seed, step)
     return tuple(map(str, parts))
 

@@ -25,6 +25,7 @@ from harness import registry
 from harness.adapter_files import blame, place
 from harness.conformance.kit import CHECKS, Check, findings
 from harness.conformance.subject import Subject
+from harness.core.precision import Reduced
 from harness.errors import UsageError
 from harness.measure.accuracy import measure_accuracy
 from harness.measure.bench import Bench
@@ -35,7 +36,7 @@ from harness.measure.sampling import time_sampling
 from harness.measure.time import PointFailed, measure_time, warm_up
 from harness.measure.tracker import VirtualOutOfMemory
 from harness.measure.wall import find_wall
-from harness.measure_settings import TimeSettings
+from harness.measure_settings import SteppingSettings, TimeSettings
 from harness.memory_limit import limited_to_available
 from harness.numerics import fix_numerics
 from harness.preflight import list_methods, list_workloads, numeric_code, preflight
@@ -200,7 +201,7 @@ def check_conformance(task: Conformance, send: Send) -> None:
 
 def settle(cell: Cell) -> Tasks:
     """Set this process up for a cell. Returns the tasks of its workload."""
-    fix_numerics(cell.threads, cell.deterministic)
+    fix_numerics(cell.threads, cell.deterministic, cell.tf32)
     seed_generators(cell.seed)
     workload = registry.make_workload(cell.workload.spec)
     return workload.open(Path(cell.data_root) if cell.data_root else None)
@@ -283,11 +284,14 @@ def what_changed(cell: Cell, tasks: Tasks) -> str:
 def make_bench(cell: Cell, point: int, tasks: Tasks) -> Bench:
     """The cell's point, ready to step."""
     workload = registry.make_workload(cell.workload.spec)
+    model = workload.model()
+    if isinstance(cell.settings, SteppingSettings) and cell.settings.precision != "float32":
+        model = Reduced(model, torch.bfloat16)
     return Bench(
         method=registry.make_method(cell.points[point].method, cell.points[point].inner_steps),
         workload=workload,
         tasks=tasks,
-        model=workload.model(),
+        model=model,
         settings=cell.settings,
         seed=cell.seed,
         device=torch.device(cell.device),

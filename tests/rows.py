@@ -62,9 +62,9 @@ def memory_cell(method: str, steps: int, *, budget_mib: float = float("inf"), **
 
 
 def accuracy_cell(
-    method: str, steps: int, seed: int = 0, *, metric: str = "accuracy", **changes: Any
+    method: str, steps: int, seed: int = 0, *, metric: str = "accuracy", trained: int = 200, **changes: Any
 ) -> list[Row]:
-    """Accuracy grows with log2(steps) and scatters by 1% over seeds."""
+    """Accuracy grows with log2(steps) and scatters by 1% over seeds; `trained`: for how many meta-steps."""
     cell = {"cell_id": f"accuracy-{method}-{steps}-{seed}", "method": method, "settings": SETTINGS[method]}
     point = cell | {"inner_steps": steps, "seed": seed, "measure": "accuracy", "unit": "fraction"} | changes
     noise = np.random.default_rng([seed, steps, METHODS.index(method)]).normal(0, 0.01)
@@ -74,13 +74,14 @@ def accuracy_cell(
         f"untrained_{metric}": 0.31 + 0.01 * np.log2(steps / 4),
         f"untrained_{metric}_ci95": 0.012,
         "train_seconds": 33.0,
-        "meta_steps": 200.0,
+        "meta_steps": float(trained),
     }
     if metric == "accuracy":
         values |= {"neighbour_accuracy": 0.42, "neighbour_accuracy_ci95": 0.013}
     rows = [row(**{**point, "metric": name, "value": float(value)}) for name, value in values.items()]
-    for step in (100, 200):
-        validation = {"metric": f"validation_{metric}", "repeat": step, "value": 0.7 + step / 2000}
+    for step in (trained // 2, trained):
+        value = 0.7 + 0.1 * step / trained
+        validation = {"metric": f"validation_{metric}", "repeat": step, "value": value}
         rows.append(row(**{**point, **validation}))
     return rows
 

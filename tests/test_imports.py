@@ -16,6 +16,8 @@ PARENT = (
     "harness/__init__.py",
     "harness/__main__.py",
     "harness/suite.py",
+    "harness/suite_file.py",
+    "harness/overrides.py",
     "harness/plan.py",
     "harness/run.py",
     "harness/store.py",

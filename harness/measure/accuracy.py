@@ -89,6 +89,8 @@ def measure_accuracy(
 
     tested = f"{test_tasks} test tasks" + (", all that there are" if all_tasks else "")
     adapted = f"{tested}, {method.inner_steps} inner steps"
+    if bench.arithmetic:
+        adapted += f", {bench.arithmetic}"
     floors = bench.tasks.floors(bench.seed, test_tasks) if settings.test else {}
     for metric, values in (per_task | floors).items():
         detail = tested if metric in floors else adapted
@@ -119,6 +121,7 @@ def _pace(course: Course) -> Iterator[Reading]:
     resumed = ", ".join(map(str, course.resumed_at))
     lost = f"; gone on from a checkpoint at meta-step {resumed}, what was done twice counted once"
     trained = f"{course.step} meta-steps and validation{lost if resumed else ''}"
+    yield Reading(0, "meta_steps", course.step, "step", detail="taken in training")
     yield Reading(0, "train_seconds", course.stepping_s + course.validating_s, "s", detail=trained)
     pace = f"{course.step} meta-steps with their sampling, without validation; cells may have run beside it"
     yield Reading(0, "meta_steps_per_second", course.steps_per_second, "1/s", detail=pace)

@@ -9,7 +9,8 @@ from harness.core.episodes import TaskBatch
 from harness.core.method import Method
 from harness.core.model import Model
 from harness.measure.tracker import LiveStorages, storage_bytes
-from harness.measure_settings import MeasureSettings
+from harness.measure_settings import MeasureSettings, SteppingSettings
+from harness.numerics import arithmetic_in_words
 from harness.training.meta_learner import MetaLearner
 from harness.workloads.base import Tasks, Workload
 
@@ -22,6 +23,8 @@ class Bench:
     workload: Workload
     tasks: Tasks
     model: Model
+    """Already in the precision of the settings."""
+
     settings: MeasureSettings
     seed: int
     device: torch.device
@@ -29,10 +32,22 @@ class Bench:
 
     @property
     def step_in_words(self) -> str:
-        """What one meta-step is here: how many tasks, how many at once, and how they are batched."""
+        """What one meta-step is here: how many tasks, how many at once, how they are batched, and what is
+        reduced in its arithmetic."""
         s = self.settings
         chunks = f" in chunks of {s.task_chunk}" if s.task_chunk else ""
-        return f"meta-batch of {s.meta_batch_size}{chunks}, {s.execution}, {self.model.batching} batching"
+        said = f"meta-batch of {s.meta_batch_size}{chunks}, {s.execution}, {self.model.batching} batching"
+        return ", ".join(filter(None, (said, self.arithmetic)))
+
+    @property
+    def precision(self) -> str:
+        """Of the forward passes of a meta-step."""
+        return self.settings.precision if isinstance(self.settings, SteppingSettings) else "float32"
+
+    @property
+    def arithmetic(self) -> str:
+        """What is reduced in it, in words; empty for plain float32."""
+        return arithmetic_in_words(self.precision)
 
     def learner(self, total_steps: int) -> MetaLearner:
         """A fresh meta-learner at the initial parameters of this seed."""

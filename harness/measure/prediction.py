@@ -55,6 +55,9 @@ def predicted_peak(
     torch without CUDA aborts the process on a fake CUDA leaf. With `limit` raises VirtualOutOfMemory as the
     tracker does; raises Unpredictable where the step needs a value.
     """
+    if bench.precision != "float32":
+        # Batch norm's statistics, for one, are float32 where its input is bfloat16, and fake ones are not.
+        raise Unpredictable(f"torch's fake tensors do not have the types of real ones in {bench.precision}")
     on_cpu = replace(bench, device=torch.device("cpu"))
     batch = on_cpu.meta_batch()
     with FakeTensorMode(allow_non_fake_inputs=True) as mode:

@@ -115,7 +115,7 @@ def _contestants(asked: Sampling, folder: Path) -> tuple[dict[str, Contestant], 
         w, images = tasks.workload, tasks.images_of(split)
         files = OnDisk(images[: max(CLASSES_ON_DISK, w.ways)], folder / split)
         for form, dataset in (("memory", in_memory(images)), ("files", files)):
-            load = task_loader(dataset, w.ways, w.shots + w.queries, rotations=tasks.turns(split) > 1)
+            load = task_loader(dataset, w.ways, w.shots + w.queries, rotations=w.turns(split) > 1)
 
             def theirs(number: int, load: Callable[[int], object] = load) -> object:
                 return load(asked.meta_batch_size)
@@ -135,7 +135,7 @@ def _absent() -> str:
 
 def _splits(tasks: ImageTasks) -> Iterator[tuple[Split, str]]:
     """The training split, and where that turns its classes one that does not."""
-    if tasks.turns("train") == 1:
+    if tasks.workload.turns("train") == 1:
         yield "train", "upright"
         return
     yield "train", "rotated"

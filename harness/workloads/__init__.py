@@ -5,6 +5,7 @@ BUILT_IN = {
     "omniglot": "harness.workloads.omniglot:Omniglot",
     "omniglot-minimal": "harness.workloads.omniglot:OmniglotMinimal",
     "omniglot-official-runs": "harness.workloads.official_runs:OfficialRuns",
+    "mini-imagenet": "harness.workloads.mini_imagenet:MiniImagenet",
     "sinusoid": "harness.workloads.sinusoid:Sinusoid",
     "linear-regression": "harness.workloads.linear_regression:LinearRegression",
 }

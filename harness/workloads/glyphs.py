@@ -4,11 +4,11 @@ from pathlib import Path
 from typing import ClassVar
 
 from harness.workloads.glyphs_data import load_glyphs
-from harness.workloads.images import FewShotImages
+from harness.workloads.images import Characters
 from harness.workloads.imageset import ImageSet
 
 
-class Glyphs(FewShotImages):
+class Glyphs(Characters):
     """Letters of many scripts from free fonts, drawn 20 times with distortions; test scripts are unseen."""
 
     name: ClassVar[str] = "glyphs"

@@ -16,17 +16,19 @@ from numpy.typing import NDArray
 
 from harness.errors import UsageError, nearest
 
-SIDE = 28  # pixels; what conv4 of the meta-learning literature sees on Omniglot
-DRAWINGS = 20  # a class, as in Omniglot; enough for 5 shots and 15 queries
+SIDE = 28  # pixels of a character's side; what conv4 of the meta-learning literature sees on Omniglot
+DRAWINGS = 20  # of a character, as in Omniglot; enough for 5 shots and 15 queries
+COLOURS = 3  # channels of a colour image: red, green, blue
 SPLITS = ("train", "validation", "test")
 
 
 @dataclass(frozen=True, eq=False)
 class ImageSet:
-    """Images of classes, ink = 255 on 0 background, in host memory as uint8.
+    """Images of classes in host memory as uint8. Drawn characters are ink = 255 on 0 background.
 
     names: sorted and unique, "Alphabet/character07" or "Script/U+0416".
-    images: uint8 [classes, drawings, 28, 28], read-only; may be a memory map.
+    images: uint8 [classes, images of a class, size, size] or, in colour, [classes, images of a class, 3,
+        size, size]; read-only; may be a memory map.
     fingerprint: sha256 (hex) of names and images; equal fingerprints are equal sets.
 
     Build one with `ImageSet.of`; the bare constructor trusts the fingerprint that it is given.
@@ -38,37 +40,48 @@ class ImageSet:
 
     @classmethod
     def of(cls, names: Sequence[str], images: NDArray[np.uint8]) -> Self:
-        """A set of `names[i]` with drawings `images[i]`, in any order of names.
+        """A set of `names[i]` with images `images[i]`, in any order of names.
 
-        Raises ValueError where the images are not uint8 [len(names), drawings, 28, 28] or a name repeats.
+        Raises ValueError where the images have another shape or type than above or a name repeats.
         """
-        if len(set(names)) != len(names):
-            raise ValueError("class names repeat")
-        if images.dtype != np.uint8 or images.ndim != 4 or images.shape[0] != len(names):
-            raise ValueError(
-                f"images are {images.dtype} {images.shape}; wanted uint8 [{len(names)}, n, 28, 28]"
-            )
-        if images.shape[2:] != (SIDE, SIDE):
-            raise ValueError(f"images are {images.shape[2:]}; wanted {(SIDE, SIDE)}")
         order = sorted(range(len(names)), key=names.__getitem__)
+        sorted_names = tuple(names[index] for index in order)
+        check_layout(sorted_names, images.dtype, images.shape)
         ordered = np.ascontiguousarray(images[order])
         ordered.flags.writeable = False
-        sorted_names = tuple(names[index] for index in order)
         return cls(sorted_names, ordered, fingerprint(sorted_names, ordered))
 
-    def subset(self, names: Iterable[str]) -> "ImageSet":
-        """The classes called `names` (in any order) as a set of their own, a copy.
+    @property
+    def channels(self) -> int:
+        return 1 if self.images.ndim == 4 else COLOURS
 
+    @property
+    def size(self) -> int:
+        """Pixels of an image's side."""
+        return self.images.shape[-1]
+
+    def rows(self, names: Iterable[str]) -> NDArray[np.int64]:
+        """Where in `images` the classes called `names` are, in the order of their names.
+
+        Rows and not a set of their own: a split of a memory-mapped gigabyte must not become a copy.
         Raises UsageError where a name is not in the set.
         """
-        rows = {name: row for row, name in enumerate(self.names)}
+        row_of = {name: row for row, name in enumerate(self.names)}
         wanted = sorted(set(names))
         for name in wanted:
-            if name not in rows:
+            if name not in row_of:
                 raise UsageError(f"class '{name}' is not in the image set; {_hint(name, self.names)}")
-        images = self.images[[rows[name] for name in wanted]]
-        images.flags.writeable = False
-        return ImageSet(tuple(wanted), images, fingerprint(wanted, images))
+        return np.array([row_of[name] for name in wanted], np.int64)
+
+
+def check_layout(names: Sequence[str], dtype: np.dtype, shape: tuple[int, ...]) -> None:
+    """Raise ValueError for names and images that are no `ImageSet`."""
+    if list(names) != sorted(set(names)):
+        raise ValueError("class names repeat or are not sorted")
+    known = len(shape) == 4 or (len(shape) == 5 and shape[2] == COLOURS)
+    if dtype != np.uint8 or not known or shape[0] != len(names) or shape[-1] != shape[-2]:
+        wanted = f"uint8 [{len(names)}, n, size, size] or [{len(names)}, n, {COLOURS}, size, size]"
+        raise ValueError(f"images are {dtype} {shape}; wanted {wanted}")
 
 
 def fingerprint(names: Sequence[str], images: NDArray[np.uint8]) -> str:

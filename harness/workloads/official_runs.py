@@ -60,13 +60,13 @@ class OfficialRuns(OmniglotMinimal):
     def open(self, data_root: Path | None) -> Tasks:
         images, runs = self.load(data_root), load_official_runs(required(self.name, data_root))
         split = load_split(self.split_name)
-        splits = {
-            "train": images.subset([*split["train"], *split["test"]]),
-            "validation": images.subset(split["validation"]),
+        rows = {
+            "train": images.rows([*split["train"], *split["test"]]),
+            "validation": images.rows(split["validation"]),
         }
-        self.check(splits)
+        self.check(images, rows)
         sources = (images.fingerprint, split_fingerprint(self.split_name), fingerprint(runs))
-        return OfficialTasks(self, splits, runs, ":".join(sources))
+        return OfficialTasks(self, images, rows, runs, ":".join(sources))
 
 
 class OfficialTasks(ImageTasks):
@@ -77,21 +77,16 @@ class OfficialTasks(ImageTasks):
     def __init__(
         self,
         workload: OfficialRuns,
-        splits: Mapping[str, ImageSet],
+        images: ImageSet,
+        rows: Mapping[str, Numbers],
         runs: Sequence[OfficialRun],
         fingerprint: str,
     ) -> None:
-        super().__init__(workload, splits, fingerprint)
+        super().__init__(workload, images, rows, fingerprint)
         self.runs = runs
         self._pixels = np.stack([reduce(run.drawings()) for run in runs])
-        # Names are sorted, so an alphabet's classes lie together: its first and the one after its last.
-        alphabets = {
-            name: np.array([one.partition("/")[0] for one in images.names]) for name, images in splits.items()
-        }
-        self._extents = {
-            name: np.stack([np.searchsorted(each, each, side) for side in ("left", "right")], 1)
-            for name, each in alphabets.items()
-        }
+        of = np.array([name.partition("/")[0] for name in images.names])
+        self._alphabets = {split: of[classes] for split, classes in rows.items()}
 
     def count(self, split: Split) -> int | None:
         return len(self.runs) if split == "test" else None
@@ -123,11 +118,9 @@ class OfficialTasks(ImageTasks):
 
     def _of_one_alphabet(self, split: Split, draw: np.random.Generator) -> Numbers:
         """Classes [ways] of a random character's alphabet, all turned alike."""
-        extents = self._extents[split]
-        characters = len(extents)
-        first, end = extents[draw.integers(characters)]
-        order = draw.random(characters).argsort()
-        own = (first <= order) & (order < end)
+        alphabets = self._alphabets[split]
+        order = draw.random(len(alphabets)).argsort()
+        own = alphabets[order] == alphabets[draw.integers(len(alphabets))]
         chosen = np.concatenate([order[own], order[~own]])[: self.workload.ways]
         draw.shuffle(chosen)  # where others fill up, no label is theirs alone
-        return chosen + characters * draw.integers(self.turns(split))
+        return chosen + len(alphabets) * draw.integers(self.workload.turns(split))

@@ -5,12 +5,12 @@ from typing import ClassVar
 
 from harness.data.places import VARIABLE, find_data_root
 from harness.errors import UsageError
-from harness.workloads.images import FewShotImages
+from harness.workloads.images import Characters
 from harness.workloads.imageset import ImageSet
 from harness.workloads.omniglot_data import load_omniglot, load_omniglot_minimal
 
 
-class Omniglot(FewShotImages):
+class Omniglot(Characters):
     """1,623 handwritten characters by 20 drawers; 1,100 train, 100 validation, 423 test characters."""
 
     name: ClassVar[str] = "omniglot"
@@ -20,7 +20,7 @@ class Omniglot(FewShotImages):
         return load_omniglot(required(self.name, data_root))
 
 
-class OmniglotMinimal(FewShotImages):
+class OmniglotMinimal(Characters):
     """The official minimal background sets: 242 characters of 8 alphabets, split by alphabet."""
 
     name: ClassVar[str] = "omniglot-minimal"

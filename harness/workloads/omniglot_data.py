@@ -6,16 +6,10 @@ of ink in its area. (Pillow's BOX filter weighs whole pixels only, up to 6% off 
 one-bit images by nearest neighbour whatever is asked for, so code that asks it for LANCZOS on the published
 files, as the public MAML code does, drops most pixels.)
 
-Decoding takes seconds and every cell is a fresh process, so the decoded images are cached and memory-mapped.
+Decoding takes seconds and every cell is a fresh process: see `decoded`.
 """
 
-import hashlib
-import json
-import os
-import tempfile
-import zlib
 from collections.abc import Collection, Sequence
-from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -24,11 +18,13 @@ from numpy.typing import NDArray
 from harness.data.archives import PUBLISHED_SIDE, Member, Source, find_archive
 from harness.data.catalogue import ADDRESS
 from harness.errors import UsageError
+from harness.workloads.decoded import Decoding, load_decoded
 from harness.workloads.imageset import DRAWINGS, SIDE, SPLITS, ImageSet, load_split
 
 FULL = ("images_background", "images_evaluation")
 MINIMAL = ("images_background_small1", "images_background_small2")
 
+DECODING = 1  # raise it with any change to how images are decoded and reduced: it is part of the cache's key
 FINE = 4  # 105 * 4 = 28 * 15: on a grid 4 times as fine, each pixel of the result is 15x15 points
 # [28, 105]: how many quarters of each published pixel lie in each resulting one; rows sum to 15.
 QUARTERS = (
@@ -63,13 +59,8 @@ def _classes(split_name: str) -> list[str]:
 
 def _load(data_root: Path, archives: Sequence[str], expected: Collection[str]) -> ImageSet:
     sources = [_find(data_root, archive) for archive in archives]
-    key = _cache_key(sources, expected)
-    cached = _read_cache(key)
-    if cached is not None:
-        return cached
-    decoded = _decode(sources, frozenset(expected))
-    _write_cache(key, decoded)
-    return decoded
+    facts = [DECODING, [source.identity() for source in sources], sorted(expected)]
+    return load_decoded("omniglot", facts, lambda: _decode(sources, frozenset(expected)))
 
 
 def _find(data_root: Path, archive: str) -> Source:
@@ -89,7 +80,7 @@ def reduce(ink: NDArray[np.bool_]) -> NDArray[np.uint8]:
     return np.rint(quarters * 255 / QUARTERS[0].sum() ** 2).astype(np.uint8)
 
 
-def _decode(sources: Sequence[Source], expected: frozenset[str]) -> ImageSet:
+def _decode(sources: Sequence[Source], expected: frozenset[str]) -> Decoding:
     """The expected classes of all sources; a class that two of them hold must be the same in both."""
     classes: dict[str, NDArray[np.uint8]] = {}
     for source in sources:
@@ -118,79 +109,4 @@ def _decode(sources: Sequence[Source], expected: frozenset[str]) -> ImageSet:
             f"get {' and '.join(source.archive + '.zip' for source in sources)} again with `innerloop data "
             f"fetch`, or from {ADDRESS}/."
         )
-    return ImageSet.of(list(classes), np.stack(list(classes.values())))
-
-
-# --- the cache of decoded images --------------------------------------------------------------------------
-# One file: MAGIC, the length of the header (8 bytes, little-endian), the header (JSON), the image bytes.
-
-# Part of the key. Raise the number with any change to this format or to how images are decoded and reduced.
-MAGIC = b"innerloop images 1\n"
-LONGEST_HEADER = 1 << 20  # bytes; 1,623 names take 60 kB, and a damaged length must not ask for all memory
-
-
-def _cache_folder() -> Path:
-    """INNERLOOP_CACHE, or `innerloop` in the user's cache folder."""
-    own = os.environ.get("INNERLOOP_CACHE")
-    if own:
-        return Path(own)
-    shared = os.environ.get("XDG_CACHE_HOME")
-    return (Path(shared) if shared else Path.home() / ".cache") / "innerloop"
-
-
-def _cache_key(sources: Sequence[Source], expected: Collection[str]) -> str:
-    facts = [MAGIC.decode(), [source.identity() for source in sources], sorted(expected)]
-    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
-
-
-def _cache_file(key: str) -> Path:
-    return _cache_folder() / f"omniglot-{key[:20]}.images"
-
-
-def _read_cache(key: str) -> ImageSet | None:
-    """The memory-mapped set, or None where there is none or its file is damaged (then it is written anew)."""
-    try:
-        with _cache_file(key).open("rb") as file:
-            if file.read(len(MAGIC)) != MAGIC:
-                return None
-            length = int.from_bytes(file.read(8), "little")
-            if length > LONGEST_HEADER:
-                return None
-            header = json.loads(file.read(length))
-            images = np.memmap(file, np.uint8, "r", offset=file.tell(), shape=tuple(header["shape"]))
-        if header["key"] != key or header["crc32"] != zlib.crc32(images.data):
-            return None
-        return ImageSet(tuple(header["names"]), images.view(np.ndarray), header["fingerprint"])
-    # RuntimeError: no home folder. The rest: no file, a short file, a header that is no longer JSON.
-    except (OSError, RuntimeError, ValueError, KeyError, TypeError):
-        return None
-
-
-def _write_cache(key: str, decoded: ImageSet) -> None:
-    """Writes beside and renames, so that readers and other writers never see half a file.
-
-    A cache folder that cannot be written, or is full, is no error: the next process decodes again.
-    """
-    header = json.dumps(
-        {
-            "key": key,
-            "names": decoded.names,
-            "shape": decoded.images.shape,
-            "fingerprint": decoded.fingerprint,
-            "crc32": zlib.crc32(decoded.images.data),
-        }
-    ).encode()
-    with suppress(OSError, RuntimeError):
-        target = _cache_file(key)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=target.name)
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(MAGIC + len(header).to_bytes(8, "little") + header)
-                file.write(decoded.images.data)
-                file.flush()
-                os.fsync(file.fileno())
-            Path(name).replace(target)
-        except OSError:
-            Path(name).unlink(missing_ok=True)
-            raise
+    return Decoding(tuple(sorted(classes)), (DRAWINGS, SIDE, SIDE), classes.items())

@@ -621,6 +621,24 @@ class TestPoints:
         assert "The memory measure differs: meta_batch_size 1 in A, 4 in B." in said(found)
         assert {c.verdict for c in changes_of(found, "peak_bytes")} == {"not called"}
 
+    def test_another_protocol_on_one_workload_leaves_the_others_to_be_called(self, tmp_path: Path) -> None:
+        """What a suite says of the measure at large is the same in both; of one workload it is not."""
+        large = GLYPHS.replace("ways=20", "ways=40")
+        content = {"memory": {"meta_batch_size": 4}}
+        runs = []
+        for batch, peak in ((4, 1), (2, 2)):
+            cells = [
+                rows.memory_cell("maml", 4, workload=workload, cell_id=workload)
+                for workload in (GLYPHS, large)
+            ]
+            cells = [[replace(r, value=peak * r.value) for r in cell if r.value] for cell in cells]
+            settings = {GLYPHS: content, large: {"memory": {"meta_batch_size": batch}}}
+            runs.append(written(tmp_path / f"{batch}", cells, content=content, settings=settings))
+        found = compared(*runs)
+        verdicts = {c.workload: c.verdict for c in changes_of(found, "peak_bytes")}
+        assert verdicts == {GLYPHS: "more", large: "not called"}
+        assert f"The memory measure differs on {large}: meta_batch_size 4 in A, 2 in B." in said(found)
+
     def test_rows_say_the_protocol_where_the_manifest_does_not(self) -> None:
         cells = [[rows.row(metric=m, value=MIB, detail=f"meta-batch of {n}") for m in
                   ("peak_bytes", "baseline_bytes")] for n in (1, 4)]  # fmt: skip
@@ -715,6 +733,24 @@ def test_memory_and_the_gpus_that_computed_are_named_where_they_differ(
         for name, environment in zip("ab", facts, strict=True)
     ]
     assert [finding.sentence for finding in unlike(runs)] == ([sentence] if sentence else [])
+
+
+@pytest.mark.parametrize(
+    ("settings", "changed"),
+    [
+        ({"precision": "float32"}, ""),  # which the older manifest did not have to say
+        ({"precision": "bfloat16"}, "precision float32 in A, bfloat16 in B"),
+    ],
+)
+def test_a_manifest_from_before_there_were_precisions_is_of_float32(
+    tmp_path: Path, settings: dict[str, Any], changed: str
+) -> None:
+    runs = [
+        written(tmp_path / name, cells_of(1), content={"memory": {"meta_batch_size": 4} | more})
+        for name, more in (("a", {}), ("b", settings))
+    ]
+    wanted = [f"The memory measure differs: {changed}. Its points are not called."] if changed else []
+    assert [finding.sentence for finding in unlike(runs)] == wanted
 
 
 def test_in_a_notebook_a_comparison_is_a_line_and_a_change_a_sentence(tmp_path: Path) -> None:

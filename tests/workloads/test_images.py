@@ -14,7 +14,7 @@ from harness.errors import UsageError
 from harness.protocol import WorkloadSpec
 from harness.workloads.base import Split
 from harness.workloads.glyphs import Glyphs
-from harness.workloads.images import ROTATIONS, FewShotImages, ImageTasks
+from harness.workloads.images import ROTATIONS, Characters, ImageTasks
 from harness.workloads.imageset import DRAWINGS, SIDE, ImageSet, load_split
 from harness.workloads.omniglot import Omniglot
 
@@ -39,7 +39,7 @@ def numbered() -> ImageSet:
     return ImageSet.of([f"class{i:02}" for i in range(CLASSES)], images)
 
 
-class Numbered(FewShotImages):
+class Numbered(Characters):
     name: ClassVar[str] = "numbered"
     split_name: ClassVar[str] = "glyphs"
 
@@ -48,7 +48,7 @@ class Numbered(FewShotImages):
 
 
 def tasks_of(**settings: Any) -> ImageTasks:
-    return ImageTasks(Numbered(**settings), dict.fromkeys(SPLITS, numbered()), "")
+    return ImageTasks(Numbered(**settings), numbered(), dict.fromkeys(SPLITS, np.arange(CLASSES)), "")
 
 
 def read(images: torch.Tensor) -> np.ndarray:

@@ -42,17 +42,21 @@ def test_images_cannot_be_written() -> None:
         three_classes().images[0, 0, 0, 0] = 1
 
 
-def test_subset_keeps_names_and_images_together() -> None:
-    made = three_classes()
-    part = made.subset(["c", "a"])
-    assert part.names == ("a", "c")
-    np.testing.assert_array_equal(part.images, made.images[[0, 2]])
-    assert part.fingerprint == fingerprint(part.names, part.images)
+def test_rows_say_where_classes_are_in_the_order_of_their_names() -> None:
+    assert three_classes().rows(["c", "a", "c"]).tolist() == [0, 2]
 
 
-def test_subset_names_the_class_that_is_not_there() -> None:
+def test_rows_name_the_class_that_is_not_there() -> None:
     with pytest.raises(UsageError, match="class 'd' is not in the image set"):
-        three_classes().subset(["a", "d"])
+        three_classes().rows(["a", "d"])
+
+
+@pytest.mark.parametrize(
+    ("shape", "channels", "size"), [((2, 5, 28, 28), 1, 28), ((2, 5, 3, 84, 84), 3, 84), ((2, 5, 9, 9), 1, 9)]
+)
+def test_images_are_square_and_grey_or_in_colour(shape: tuple[int, ...], channels: int, size: int) -> None:
+    made = ImageSet.of(["a", "b"], np.zeros(shape, np.uint8))
+    assert (made.channels, made.size) == (channels, size)
 
 
 @pytest.mark.parametrize(
@@ -62,8 +66,11 @@ def test_subset_names_the_class_that_is_not_there() -> None:
         (["a"], (2, 1, 28, 28), np.uint8),
         (["a"], (1, 1, 28, 28), np.float32),
         (["a"], (1, 1, 27, 28), np.uint8),
+        (["a"], (1, 1, 1, 28, 28), np.uint8),
+        (["a"], (1, 1, 84, 84, 3), np.uint8),
+        (["a"], (1, 28, 28), np.uint8),
     ],
-    ids=["repeated", "count", "dtype", "size"],
+    ids=["repeated", "count", "dtype", "size", "one channel", "channels last", "no images"],
 )
 def test_malformed_sets_are_refused(names: list[str], shape: tuple[int, ...], dtype: type) -> None:
     with pytest.raises(ValueError, match=r"repeat|images are"):

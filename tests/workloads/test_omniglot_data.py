@@ -14,7 +14,6 @@ from harness.data.catalogue import choose
 from harness.data.verify import verify
 from harness.errors import UsageError
 from harness.workloads import omniglot_data
-from harness.workloads.imageset import SPLITS, load_split
 from harness.workloads.omniglot_data import load_omniglot, load_omniglot_minimal
 
 BACKGROUND = ("Greek/character01", "Greek/character02", "N_Ko/character01")
@@ -110,19 +109,6 @@ def test_minimal_sets_share_greek_and_latin(real_omniglot: Path) -> None:
     assert {path.parts[0] for path in shared} == {"Greek", "Latin"}
     assert len(shared) == 1000
     assert all(members[0][path] == members[1][path] for path in shared)
-
-
-def test_splits_of_the_minimal_sets_share_no_image(real_omniglot: Path) -> None:
-    images = load_omniglot_minimal(real_omniglot)
-    split = load_split("omniglot-minimal")
-    assert tuple(sorted(name for part in SPLITS for name in split[part])) == images.names
-    drawings = {
-        part: {one.tobytes() for one in images.subset(split[part]).images.reshape(-1, 784)} for part in SPLITS
-    }
-    assert not drawings["train"] & drawings["validation"]
-    assert not drawings["train"] & drawings["test"]
-    assert not drawings["validation"] & drawings["test"]
-    assert {part: len(split[part]) for part in SPLITS} == {"train": 154, "validation": 22, "test": 66}
 
 
 def test_real_drawings_are_light_strokes_on_empty_ground(real_omniglot: Path) -> None:
@@ -287,48 +273,3 @@ def test_a_changed_file_in_a_folder_is_decoded_again(
     path.write_bytes(drawing("changed", 5))
     assert load_omniglot(folder, expected=EXPECTED).fingerprint != before.fingerprint
     assert len(decodings) == 2
-
-
-def test_a_folder_that_cannot_be_written_only_costs_time(
-    published: Path, own_image_cache: Path, decodings: list[None]
-) -> None:
-    own_image_cache.write_text("a file where the cache folder should be")
-    first = load_omniglot(published, expected=EXPECTED)
-    assert load_omniglot(published, expected=EXPECTED).fingerprint == first.fingerprint
-    assert len(decodings) == 2
-
-
-def test_a_full_disk_leaves_no_half_written_file(
-    published: Path, own_image_cache: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def full(descriptor: int) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr("os.fsync", full)
-    assert load_omniglot(published, expected=EXPECTED).names == tuple(sorted(EXPECTED))
-    assert list(own_image_cache.iterdir()) == []
-
-
-@pytest.mark.parametrize("damage", ["empty", "header", "short", "one bit"])
-def test_a_damaged_cache_file_is_written_anew(
-    published: Path, own_image_cache: Path, decodings: list[None], damage: str
-) -> None:
-    first = load_omniglot(published, expected=EXPECTED)
-    (file,) = own_image_cache.iterdir()
-    good = file.read_bytes()
-    flipped = bytearray(good)
-    flipped[-5] ^= 1
-    bad = {"empty": b"", "header": good[:40], "short": good[:-1], "one bit": bytes(flipped)}[damage]
-    file.write_bytes(bad)
-    assert load_omniglot(published, expected=EXPECTED).fingerprint == first.fingerprint
-    assert len(decodings) == 2
-    assert [path.read_bytes() for path in own_image_cache.iterdir()] == [good]
-
-
-def test_the_cache_is_in_the_users_cache_folder(
-    published: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delenv("INNERLOOP_CACHE")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
-    load_omniglot(published, expected=EXPECTED)
-    assert len(list((tmp_path / "xdg" / "innerloop").iterdir())) == 1

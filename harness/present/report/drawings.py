@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from harness.analyze.finding import Evidence
 from harness.analyze.loaded import LoadedRun
 from harness.present.plots.draw import draw_pictures
-from harness.present.plots.pictures import ALL_PICTURES, OVERVIEW, PICTURES, TRACE
+from harness.present.plots.pictures import ALL_PICTURES, OVERVIEW, PICTURES, TRACE, TRAINING
 from harness.present.plots.style import SCREEN
 from harness.present.plots.wanted import Wanted
 
@@ -66,4 +66,6 @@ def measure_of(picture: str) -> str:
     """The section that a picture belongs to: its measure, or its own name."""
     if picture == TRACE:
         return "memory"
+    if picture == TRAINING:
+        return "accuracy"
     return PICTURES[picture].measure if picture in PICTURES else picture

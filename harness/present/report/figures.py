@@ -8,10 +8,11 @@ import pandas as pd
 
 from harness.analyze.loaded import LoadedRun
 from harness.analyze.scaling.growth import MIB
+from harness.analyze.training import training_summary
 from harness.present.palette import label_order
 from harness.present.plots.curves import NOTHING, Curves, curves_of
 from harness.present.plots.pareto import AXES
-from harness.present.plots.pictures import PICTURES, TRACE
+from harness.present.plots.pictures import PICTURES, TRACE, TRAINING
 from harness.present.report.blocks import Cell, Figure, Table
 from harness.present.report.cells import NONE, count, in_digits, number, numeric_columns, text
 from harness.present.report.drawings import PAGE, Drawing
@@ -19,6 +20,7 @@ from harness.present.report.ink import Ink
 from harness.present.report.inline_svg import inline_svg
 from harness.present.report.sources import Tracer
 from harness.present.tables.grid import PARTLY
+from harness.present.tables.training import cells_of
 
 LINES_IN_WORDS = 24  # curves that a description tells one by one; of more it says how many, the table has all
 INTERVALS = {
@@ -110,6 +112,8 @@ def _table(drawing: Drawing, curves: Curves | None, *, several: bool) -> Table:
     notes: list[str] = []
     if drawing.name == TRACE:
         columns, lines = _peaks(drawing.points, several)
+    elif drawing.name == TRAINING:
+        columns, lines = _trained(drawing.points, several)
     elif curves is None:
         columns, lines = _weighed(drawing.points, several)
     elif curves.by_steps and curves.points.inner_steps.nunique() <= STEPS_ACROSS:
@@ -225,6 +229,19 @@ def _peaks(traces: pd.DataFrame, several: bool) -> tuple[tuple[str, ...], list[t
         lines.append((Cell(str(label)), *([text(run)] if several else []), *where, share))
     places = ("method", *(["run"] if several else []))
     return (*places, "inner steps", "highest (MiB)", "phase", "after this share of the operators"), lines
+
+
+def _trained(points: pd.DataFrame, several: bool) -> tuple[tuple[str, ...], list[tuple[Cell, ...]]]:
+    """A line a method: where its training ended and what was selected, over its seeds."""
+    lines: list[tuple[Cell, ...]] = []
+    for run, own in points.groupby("run", sort=False):
+        summary = training_summary(own)
+        records = [{str(name): value for name, value in line.items()} for line in summary.to_dict("records")]
+        for line in sorted(records, key=lambda line: label_order(line["method"], line["method_label"])):
+            whose = [text(run)] if several else []
+            lines.append((Cell(line["method_label"]), *whose, *(text(each) for each in cells_of(line))))
+    places = ("method", *(["run"] if several else []), "inner steps")
+    return (*places, "ended", "selected", "at the end", "validation"), lines
 
 
 def _weighed(points: pd.DataFrame, several: bool) -> tuple[tuple[str, ...], list[tuple[Cell, ...]]]:

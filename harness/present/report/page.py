@@ -36,6 +36,7 @@ from harness.present.report.prices import (
     shared_crossings,
 )
 from harness.present.report.protocol import methods_table, protocol_table
+from harness.present.report.published import published_section
 from harness.present.report.sources import Tracer
 from harness.present.report.trouble import caveats_of, failure_table, flag_table
 from harness.present.words import workload_in_words
@@ -62,6 +63,7 @@ def build_page(loaded: Sequence[LoadedRun]) -> Page:
         _findings(runs, drawn, differences, crossed, tracer),
         _curves(runs, figures),
         _comparisons(runs, differences, crossed, figures),
+        published_section(runs, tracer),
         claims_section(runs, tracer),
         _trouble(runs),
         _protocol(runs),

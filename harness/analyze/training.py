@@ -1,0 +1,78 @@
+"""Meta-training as its rows tell it: scores on validation tasks over meta-steps, where it ended, how fast."""
+
+import numpy as np
+import pandas as pd
+
+from harness.analyze.points import POINT
+
+VALIDATION = ("validation_accuracy", "validation_loss")
+SELECTED, THROUGHPUT = "selected_meta_step", "meta_steps_per_second"
+COLUMNS = [*POINT, "seed", "score", "meta_step", "value", "selected", "is_selected"]
+SUMMARY = [
+    *("score", "seeds", "ended_low", "ended_high", "selected_low", "selected_high"),
+    *("at_the_end", "selected_score", "steps_per_second"),
+]
+
+
+def learning_curves(rows: pd.DataFrame) -> pd.DataFrame:
+    """A line a validation: the mean score on validation tasks at a meta-step (0: the untrained start).
+
+    `score` is `accuracy` or `loss`; `selected` the meta-step whose parameters were tested, NaN where the rows
+    do not say; `is_selected`, whether it is this one.
+    """
+    some = rows[(rows.measure == "accuracy") & (rows.status == "ok")]
+    curves = some[some.metric.isin(VALIDATION)]
+    chosen = some.loc[some.metric == SELECTED, [*POINT, "seed", "value"]]
+    found = curves[[*POINT, "seed"]].assign(
+        score=curves.metric.str.removeprefix("validation_"), meta_step=curves.repeat, value=curves.value
+    )
+    # A run that was measured twice has each cell once: a point and a seed have one selected step.
+    at = chosen.drop_duplicates([*POINT, "seed"]).rename(columns={"value": "selected"})
+    found = found.merge(at, on=[*POINT, "seed"], how="left")
+    found["is_selected"] = found.meta_step == found.selected
+    return found.sort_values([*POINT, "seed", "meta_step"], ignore_index=True)[COLUMNS]
+
+
+def chosen_curves(curves: pd.DataFrame) -> pd.DataFrame:
+    """Of each workload and label those at the number of inner steps that has the best validation score.
+
+    As `harness.analyze.accuracy.differences.chosen_points` does: by the mean over seeds of the best of each;
+    of equals that of fewer steps, and only of those that the most seeds have.
+    """
+    label = ["workload", "method_label"]
+    best = curves.value.where(curves.score == "accuracy", -curves.value)
+    of_seed = best.groupby([curves[name] for name in (*POINT, "seed")]).max()
+    points = of_seed.groupby(POINT).agg(["count", "mean"]).reset_index()
+    ranked = points.sort_values(["count", "mean", "inner_steps"], ascending=[False, False, True])
+    return curves.merge(ranked.drop_duplicates(label)[POINT], on=POINT)
+
+
+def training_summary(curves: pd.DataFrame, rows: pd.DataFrame | None = None) -> pd.DataFrame:
+    """A line a point of `learning_curves`, over its seeds; with the rows that those are of, also its speed.
+
+    ended: the last meta-step that was validated, which is where training ended; selected: the one that was
+    tested; `at_the_end`: in how many seeds the two are one, so that longer training might still have helped.
+    `selected_score`: the mean of the score on validation tasks there, which was chosen as the best and so
+    flatters. `steps_per_second`: the median; NaN where the rows do not say.
+    """
+    cells = curves.groupby([*POINT, "seed"], as_index=False).agg(
+        score=("score", "first"), ended=("meta_step", "max"), selected=("selected", "first")
+    )
+    tested = curves.loc[curves.is_selected, [*POINT, "seed", "value"]]
+    cells = cells.merge(tested, on=[*POINT, "seed"], how="left")
+    cells["is_last"] = cells.selected == cells.ended
+    summary = cells.groupby(POINT, as_index=False).agg(
+        score=("score", "first"),
+        seeds=("seed", "size"),
+        ended_low=("ended", "min"),
+        ended_high=("ended", "max"),
+        selected_low=("selected", "min"),
+        selected_high=("selected", "max"),
+        at_the_end=("is_last", "sum"),
+        selected_score=("value", "mean"),
+    )
+    if rows is None:
+        return summary.assign(steps_per_second=np.nan)[[*POINT, *SUMMARY]]
+    known = rows.loc[(rows.metric == THROUGHPUT) & (rows.status == "ok"), [*POINT, "value"]]
+    speeds = known.groupby(POINT, as_index=False).agg(steps_per_second=("value", "median"))
+    return summary.merge(speeds, on=POINT, how="left")[[*POINT, *SUMMARY]]

@@ -1,0 +1,180 @@
+"""Where a copy of Mini-ImageNet is, and its files: in a folder or in a zip, of which nothing is extracted."""
+
+import hashlib
+import os
+import struct
+import zipfile
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import BinaryIO, cast
+
+from harness.errors import UsageError
+from harness.workloads.imageset import load_split
+
+PICKLES = {
+    "train": ("mini-imagenet-cache-train.pkl", "miniImageNet_category_split_train_phase_train.pickle"),
+    "validation": (
+        "mini-imagenet-cache-val.pkl",
+        "mini-imagenet-cache-validation.pkl",  # learn2learn's name for it
+        "miniImageNet_category_split_val.pickle",
+    ),
+    "test": ("mini-imagenet-cache-test.pkl", "miniImageNet_category_split_test.pickle"),
+}
+"""What the pickle of each split is called."""
+
+LANDMARKS = frozenset(
+    ("train.csv", "images", "train", *(name for several in PICKLES.values() for name in several))
+)
+"""Files and folders of which any copy has one at its top; or it has the folders of classes there."""
+
+DEEPEST = 5  # folders; data/processed_images/train/n01532829/n0153282900000005.jpg
+MOST_FILES = 200_000  # 60,000 images and what macOS adds to each, with room
+CONTENT = (
+    "give --data-root a folder or zip with images/ and train.csv, val.csv and test.csv, or with train/, val/ "
+    "and test/, each with a folder for every class, or with the three mini-imagenet-cache pickles"
+)
+
+# zipfile raises these, and only these, on damaged content and what it has no code for.
+DAMAGED = (OSError, EOFError, ValueError, RuntimeError, struct.error, zipfile.BadZipFile, zlib.error)
+
+
+def find_copy(data_root: Path) -> "Copy":
+    """The copy at `data_root`, or below it as `mini-imagenet`, `miniImagenet.zip` or the like.
+
+    Raises UsageError where there is none.
+    """
+    if data_root.is_file():
+        return Copy(data_root)
+    entries = sorted(data_root.iterdir()) if data_root.is_dir() else []
+    for entry in entries:
+        name = entry.stem if entry.suffix == ".zip" else entry.name
+        if name.lower().replace("-", "").replace("_", "") == "miniimagenet":
+            return Copy(entry)
+    if _are_of_a_copy(entry.name for entry in entries):
+        return Copy(data_root)
+    raise UsageError(f"{data_root} holds no Mini-ImageNet; {CONTENT}.")
+
+
+def _are_of_a_copy(names: Iterable[str]) -> bool:
+    classes = {label for labels in load_split("mini-imagenet").values() for label in labels}
+    return any(name in LANDMARKS or name in classes for name in names)
+
+
+@dataclass(frozen=True)
+class Copy:
+    """A zip or a folder with Mini-ImageNet in it."""
+
+    path: Path
+
+    def identity(self) -> object:
+        """Changes when the content does, as far as the file system tells: sizes and times of modification."""
+        path = str(self.path.resolve())
+        if self.path.is_file():
+            status = self.path.stat()
+            return [path, status.st_size, status.st_mtime_ns]
+        listing = hashlib.sha256()
+        for entry in sorted(_walk(self.path), key=lambda entry: entry.path):
+            status = entry.stat()
+            line = f"{entry.path}\0{status.st_size}\0{status.st_mtime_ns}\n"
+            listing.update(line.encode(errors="surrogateescape"))
+        return [path, listing.hexdigest()]
+
+    def members(self) -> dict[PurePosixPath, "Member"]:
+        """All files, by their paths below the folder where the lists, images or pickles begin.
+
+        What macOS adds is left out. Raises UsageError.
+        """
+        found = {
+            PurePosixPath(member.name): member
+            for member in (self._zip_members() if self.path.is_file() else self._folder_members())
+        }
+        if len(found) > MOST_FILES:
+            raise UsageError(f"{self.path} holds more than {MOST_FILES:,} files; name Mini-ImageNet's own.")
+        plain = {
+            path: member
+            for path, member in found.items()
+            if not any(part == "__MACOSX" or part.startswith(".") for part in path.parts)
+        }
+        around = _folders_around(plain)
+        return {PurePosixPath(*path.parts[around:]): member for path, member in plain.items()}
+
+    def _zip_members(self) -> Iterator["Member"]:
+        try:
+            archive = zipfile.ZipFile(self.path)
+        except DAMAGED as error:
+            raise UsageError(
+                f"{self.path} is truncated or no zip archive ({error}); copy it again."
+            ) from error
+        for entry in archive.infolist():
+            if not entry.is_dir():
+                yield Member(self.path, entry.filename, archive)
+
+    def _folder_members(self) -> Iterator["Member"]:
+        for entry in _walk(self.path):
+            yield Member(self.path, Path(entry.path).relative_to(self.path).as_posix(), None)
+
+
+def _walk(folder: Path, depth: int = 1) -> Iterator["os.DirEntry[str]"]:
+    """All files: to a limited depth, for links may lead in circles."""
+    for entry in os.scandir(folder):
+        if entry.is_file():
+            yield entry
+        elif entry.is_dir() and depth < DEEPEST:
+            yield from _walk(Path(entry.path), depth + 1)
+
+
+def _folders_around(paths: Mapping[PurePosixPath, object]) -> int:
+    """How many folders a zip has around the copy."""
+    for depth in range(DEEPEST):
+        if _are_of_a_copy(path.parts[depth] for path in paths if len(path.parts) > depth):
+            return depth
+    return 0
+
+
+@dataclass(frozen=True)
+class Member:
+    """One file of a copy."""
+
+    copy: Path
+    name: str
+    archive: zipfile.ZipFile | None
+
+    def __str__(self) -> str:
+        return str(self.copy / self.name) if self.archive is None else f"{self.copy}: {self.name}"
+
+    def open(self) -> BinaryIO:
+        """Raises one of DAMAGED."""
+        if self.archive is None:
+            return (self.copy / self.name).open("rb")
+        return cast(BinaryIO, self.archive.open(self.name))
+
+    def size(self) -> int:
+        """Bytes, as the folder or the archive says, and no more can be read. Raises one of DAMAGED."""
+        if self.archive is None:
+            return (self.copy / self.name).stat().st_size
+        return self.archive.getinfo(self.name).file_size
+
+    def content(self, most: int) -> bytes:
+        """Its bytes. Raises one of DAMAGED, also where there are more than `most`."""
+        if self.size() > most:
+            raise ValueError(f"it takes {self.size():,} bytes, above the {most:,} allowed")
+        with self.open() as file:
+            return file.read()
+
+
+def check_counts(where: object, counts: Mapping[str, int], labels: Iterable[str], images: int) -> None:
+    """Refuse a class of `labels` that is missing, or has not as many images as it should."""
+    wanted = sorted(labels)
+    missing = [label for label in wanted if label not in counts]
+    if missing:
+        raise UsageError(
+            f"{where}: {len(missing)} of {len(wanted)} classes are missing, the first is {missing[0]}; "
+            "complete the copy."
+        )
+    for label in wanted:
+        if counts[label] != images:
+            raise UsageError(
+                f"{where}: class {label} has {counts[label]} images instead of {images}; complete the copy."
+            )
