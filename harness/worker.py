@@ -36,7 +36,7 @@ from harness.measure.sampling import time_sampling
 from harness.measure.time import PointFailed, measure_time, warm_up
 from harness.measure.tracker import VirtualOutOfMemory
 from harness.measure.wall import find_wall
-from harness.measure_settings import SteppingSettings, TimeSettings
+from harness.measure_settings import MeasureSettings, SteppingSettings, TimeSettings
 from harness.memory_limit import limited_to_available
 from harness.numerics import fix_numerics
 from harness.preflight import list_methods, list_workloads, numeric_code, preflight
@@ -56,6 +56,7 @@ from harness.protocol import (
     Reading,
     Refused,
     Request,
+    Sampled,
     Samples,
     Sampling,
     Search,
@@ -126,7 +127,7 @@ def _answer(task: Task, send: Send) -> None:
         case SelfCheck():
             send(selfcheck(task))
         case Sampling():
-            send(time_sampling(task, send))
+            send(run_sampling(task, send))
         case Conformance():
             check_conformance(task, send)
         case "methods":
@@ -218,6 +219,26 @@ def run_search(search: Search) -> Wall:
 
     with _memory_limit(cell):  # `verify` runs steps on either side of the wall
         return find_wall(bench_at, search)
+
+
+def run_sampling(asked: Sampling, send: Send) -> Sampled:
+    """What the episodes of a meta-batch cost. Raises UsageError for what the command line got wrong."""
+    fix_numerics(asked.threads, deterministic=False)
+    workload = registry.make_workload(asked.workload)
+    method = registry.resolve_method(asked.method, asked.inner_steps)
+    if not method.runs:
+        raise UsageError(f"{asked.method.name} cannot be run: {method.missing or method.broken}.")
+    bench = Bench(
+        method=registry.make_method(method, asked.inner_steps),
+        workload=workload,
+        tasks=workload.open(Path(asked.data_root) if asked.data_root else None),
+        model=workload.model(),
+        settings=MeasureSettings(meta_batch_size=asked.meta_batch_size),
+        seed=0,
+        device=torch.device("cpu"),
+        memory_budget=None,
+    )
+    return time_sampling(bench, asked.rounds, send)
 
 
 def _run_block(launch: Launch, tasks: Tasks, send: Send) -> None:

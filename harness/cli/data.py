@@ -39,7 +39,7 @@ def list_data(data_root: DataRoot = None) -> int:
             typer.echo(f"  {archive.file}, {megabytes(archive.size)}, {archive.contents}")
             typer.echo(f"    {where}")
         if dataset.forms:
-            typer.echo(f"  {dataset.forms}")
+            typer.echo(f"  {_copy_of_mini_imagenet(root) or dataset.forms}")
     return ALL_OK
 
 
@@ -125,6 +125,15 @@ def verify_data(
 
 
 app.command("bench")(bench)
+
+
+def _copy_of_mini_imagenet(root: Path) -> str:
+    from harness.workloads.mini_imagenet_copy import find_copy
+
+    try:
+        return f"at {find_copy(root).path}"
+    except UsageError:
+        return ""
 
 
 def _praise(archive: "Archive", is_published: bool | None) -> str:

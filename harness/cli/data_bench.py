@@ -13,10 +13,10 @@ ALL_OK = 0
 THREADS = 1  # as in suites that say nothing else
 
 SAID_OF_IT = (
-    "learn2learn draws from the same images: from memory, converted beforehand, which is the least that it can "
-    "cost; and from PNG files opened at every access, as its own data sets are (that of Omniglot resizes each "
-    "one, too). Rotated: every class of an episode turned by a random quarter, there with RandomClassRotation; "
-    "upright: none."
+    "learn2learn draws from the same images: from memory, converted beforehand, which is the least that it "
+    "can cost; and from PNG files opened at every access, as its own data sets are (that of Omniglot resizes "
+    "each one, too). Rotated: every class of an episode turned by a random quarter, there with "
+    "RandomClassRotation; upright: none."
 )
 
 
@@ -35,7 +35,7 @@ def bench(
     data_root: DataRoot = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print every timing as JSON.")] = False,
 ) -> int:
-    """Time how a meta-batch is sampled, beside a meta-step on the CPU and beside learn2learn's task loader."""
+    """Time the sampling of a meta-batch, beside a meta-step on the CPU and beside learn2learn's loader."""
     import json
 
     from harness.data.bench import ratios, spread_of

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,11 @@ Episodes = list[tuple[Tensor, Tensor]]
 QUARTERS = [0.0, 90.0, 180.0, 270.0]  # degrees
 
 
+def load_learn2learn() -> ModuleType:
+    """Raises LibraryMissing."""
+    return load_library("learn2learn", at_least="0.2.0", hint=", as README says")
+
+
 def task_loader(
     images: Dataset[Example], ways: int, per_class: int, *, rotations: bool
 ) -> Callable[[int], Episodes]:
@@ -31,7 +37,7 @@ def task_loader(
     ConsecutiveLabels, and RandomClassRotation where `rotations` make classes of their own. Raises
     LibraryMissing.
     """
-    l2l = load_library("learn2learn", at_least="0.2.0", hint=", as README says")
+    l2l = load_learn2learn()
     steps = l2l.data.transforms
     dataset = l2l.data.MetaDataset(images)
     chain = [
@@ -60,6 +66,7 @@ class OnDisk(Dataset[Example]):
     own data sets do it; theirs of Omniglot also resizes it from 105 pixels to 28."""
 
     def __init__(self, images: NDArray[np.uint8], folder: Path) -> None:
+        folder.mkdir()
         self.files = []
         for number, drawings in enumerate(images):
             for which, drawing in enumerate(drawings):

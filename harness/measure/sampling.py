@@ -7,21 +7,16 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-from torch.utils.data import Dataset
-
-from harness import registry
 from harness.core.seeds import generator
 from harness.errors import LibraryMissing, UsageError
 from harness.measure.bench import Bench
-from harness.measure.loader_learn2learn import Example, OnDisk, in_memory, task_loader
-from harness.measure_settings import MeasureSettings
-from harness.numerics import fix_numerics
-from harness.protocol import Progress, Sampled, Sampling
+from harness.measure.loader_learn2learn import OnDisk, in_memory, load_learn2learn, task_loader
+from harness.protocol import Progress, Sampled
 from harness.workloads.base import Split
 from harness.workloads.images import ImageTasks
 
 SEED = 0
+CLASSES_ON_DISK = 50  # at least; what an access costs does not hang on how many there are
 SHORTEST_S = (
     0.02  # of one timing, in as many calls as that takes: a thousand times what a reading of the clock costs
 )
@@ -52,18 +47,18 @@ class Contestant:
         return spent / self.calls
 
 
-def time_sampling(asked: Sampling, progress: Callable[[Progress], None]) -> Sampled:
-    """CPU seconds of every contestant in every round, all interleaved in random order.
+def time_sampling(bench: Bench, rounds: int, progress: Callable[[Progress], None]) -> Sampled:
+    """CPU seconds of every contestant in every round, all interleaved in random order. The bench has the
+    meta-step, its meta-batch and the tasks that both sample.
 
-    Raises UsageError for what the command line got wrong.
+    Raises UsageError where they are not of images.
     """
-    fix_numerics(asked.threads, deterministic=False)
     with tempfile.TemporaryDirectory() as folder:
-        contestants, missing = _contestants(asked, Path(folder))
+        contestants, missing = _contestants(bench, Path(folder))
         for contestant in contestants.values():
             contestant.warm_up()
         seconds: dict[str, list[float]] = {name: [] for name in contestants}
-        for number in range(asked.rounds):
+        for number in range(rounds):
             for name in _order(list(contestants), number):
                 gc.collect()
                 gc.disable()
@@ -71,7 +66,7 @@ def time_sampling(asked: Sampling, progress: Callable[[Progress], None]) -> Samp
                     seconds[name].append(contestants[name].seconds())
                 finally:
                     gc.enable()
-            progress(Progress((number + 1) / asked.rounds, f"round {number + 1} of {asked.rounds}"))
+            progress(Progress((number + 1) / rounds, f"round {number + 1} of {rounds}"))
     return Sampled(seconds, missing)
 
 
@@ -80,53 +75,43 @@ def _order(names: list[str], number: int) -> list[str]:
     return [names[i] for i in generator("order", SEED, number).permutation(len(names))]
 
 
-def _contestants(asked: Sampling, folder: Path) -> tuple[dict[str, Contestant], str]:
+def _contestants(bench: Bench, folder: Path) -> tuple[dict[str, Contestant], str]:
     """By their names; and what to install, if the other library is absent. Files go into `folder`."""
-    workload = registry.make_workload(asked.workload)
-    tasks = workload.open(Path(asked.data_root) if asked.data_root else None)
+    tasks, size = bench.tasks, bench.settings.meta_batch_size
     if not isinstance(tasks, ImageTasks):
         raise UsageError(
-            f"data bench {asked.workload.name}: that is no workload of images; name one, such as glyphs."
+            f"data bench {bench.workload.name}: that is no workload of images; name one, such as glyphs."
         )
-    method = registry.resolve_method(asked.method, asked.inner_steps)
-    if not method.runs:
-        raise UsageError(f"data bench: {asked.method.name} cannot be run: {method.missing or method.broken}.")
-    bench = Bench(
-        method=registry.make_method(method, asked.inner_steps),
-        workload=workload,
-        tasks=tasks,
-        model=workload.model(),
-        settings=MeasureSettings(meta_batch_size=asked.meta_batch_size),
-        seed=SEED,
-        device=torch.device("cpu"),
-        memory_budget=None,
-    )
     learner, batch = bench.learner(total_steps=1_000_000), bench.meta_batch()
     found = {"meta-step": Contestant(lambda number: learner.step(batch))}
+    missing = _absent()
     for split, name in _splits(tasks):
 
         def ours(number: int, split: Split = split) -> object:
-            return tasks.sample(split, SEED, number * asked.meta_batch_size, asked.meta_batch_size)
+            return tasks.sample(split, SEED, number * size, size)
 
         found[f"sampler, {name}"] = Contestant(ours)
-        images = tasks.images_of(split)
-        forms: dict[str, Dataset[Example]] = {"memory": in_memory(images), "files": OnDisk(images, folder)}
-        for form, dataset in forms.items():
-            try:
-                load = task_loader(
-                    dataset,
-                    tasks.workload.ways,
-                    tasks.workload.shots + tasks.workload.queries,
-                    rotations=tasks.workload.turns(split) > 1,
-                )
-            except LibraryMissing as failure:
-                return found, str(failure)
+        if missing:
+            continue
+        w, images = tasks.workload, tasks.images_of(split)
+        files = OnDisk(images[: max(CLASSES_ON_DISK, w.ways)], folder / split)
+        for form, dataset in (("memory", in_memory(images)), ("files", files)):
+            load = task_loader(dataset, w.ways, w.shots + w.queries, rotations=w.turns(split) > 1)
 
             def theirs(number: int, load: Callable[[int], object] = load) -> object:
-                return load(asked.meta_batch_size)
+                return load(size)
 
             found[f"learn2learn from {form}, {name}"] = Contestant(theirs)
-    return found, ""
+    return found, missing
+
+
+def _absent() -> str:
+    """What to install for learn2learn; empty where it is there."""
+    try:
+        load_learn2learn()
+    except LibraryMissing as failure:
+        return str(failure)
+    return ""
 
 
 def _splits(tasks: ImageTasks) -> Iterator[tuple[Split, str]]:
@@ -135,4 +120,4 @@ def _splits(tasks: ImageTasks) -> Iterator[tuple[Split, str]]:
         yield "train", "upright"
         return
     yield "train", "rotated"
-    yield "test", "upright"
+    yield "validation", "upright"
