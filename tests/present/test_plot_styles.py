@@ -238,7 +238,7 @@ def test_what_is_unlike_stands_only_where_it_concerns_the_picture(tmp_path: Path
     ]
     said = {drawn.name: " ".join(drawn.notes) for drawn in draw_pictures(pair, SCREEN)}
     concerned = {name for name, notes in said.items() if "The accuracy measure differs" in notes}
-    assert concerned == {"accuracy", "overview", "pareto"}
+    assert concerned == {"accuracy", "overview", "pareto", "training"}
 
 
 def test_what_was_skipped_is_no_failure(tmp_path: Path) -> None:

@@ -37,7 +37,7 @@ from harness.present.plots.trace import phase_spans, where_memory_peaks
 from harness.present.words import workload_in_words
 from harness.rows import Row
 
-PICTURES = ("accuracy", "memory", "time", "pareto")
+PICTURES = ("accuracy", "memory", "time", "pareto", "training")
 
 
 @pytest.fixture(scope="module")
