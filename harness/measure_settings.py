@@ -13,6 +13,8 @@ PositiveSteps = Annotated[list[Positive], Field(min_length=1)]
 InnerSteps = PositiveSteps | dict[str, PositiveSteps]
 """A list for all methods, or a table of them by method name, "*" being all others."""
 
+ALL_OTHERS = "*"  # in a table by method: every method that it does not name
+
 
 class MeasureSettings(BaseModel):
     """What all measures have in common."""
@@ -58,8 +60,9 @@ class AccuracySettings(SteppingSettings):
     validate_every: Positive = 100
     validation_tasks: Positive = 100
     test_tasks: Annotated[int, Field(ge=2, strict=True)] = 600
-    test_inner_steps: Positive | None = None
-    """Inner steps at validation and test; None for those of training."""
+    test_inner_steps: Positive | dict[str, Positive] | None = None
+    """Inner steps at validation and test; None for those of training. In a suite also a table by method
+    name, "*" being all others; in a cell its method's own."""
 
     patience: Positive | None = None
     """Validations in a row without a better one after which training ends; None for never."""

@@ -1,16 +1,28 @@
 """From a resolved suite to its cells, each with a content-addressed id."""
 
 import itertools
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from harness import __version__
-from harness.measure_settings import TimeSettings
-from harness.protocol import Cell, Point, Resolved, ResolvedMethod, ResolvedWorkload, digest
+from harness.errors import UsageError
+from harness.measure_settings import Measure, MeasureSettings, TimeSettings
+from harness.protocol import (
+    Cell,
+    Point,
+    Resolved,
+    ResolvedMethod,
+    ResolvedWorkload,
+    WorkloadSpec,
+    digest,
+)
 from harness.settings import flat, format_settings, telling_apart
-from harness.suite import Suite
+from harness.suite import Suite, distinct
+
+BESIDE_THE_PLAN = {"title", "source", "deviations", "memory_budget"}
+"""What a suite says that makes no other plan: its words, and the budget, which the command line may give."""
 
 
 @dataclass(frozen=True)
@@ -24,6 +36,8 @@ class Plan:
 
     cells: tuple[Cell, ...]
     memory_budget: int | None = None
+    settings: dict[str, dict[Measure, Any]] = field(default_factory=dict)
+    """Of each workload's label the measures with their settings, as this workload has them."""
 
     @property
     def run_id(self) -> str:
@@ -38,6 +52,7 @@ class Plan:
             "command": command,
             "memory_budget": self.memory_budget,
             "content": suite.content.model_dump(mode="json", exclude_none=True),
+            "settings": self.settings,
             "cells": [
                 {
                     "id": cell.id,
@@ -60,20 +75,80 @@ def make_plan(suite: Suite, resolved: Resolved, *, data_root: str | None, memory
 
     What is asked for twice, in other words even (`maml` and `maml[lam=0.0]`), is done once.
     """
-    resolved = replace(
-        resolved,
-        methods=with_variants({digest([m.name, m.settings, m.source]): m for m in resolved.methods}.values()),
-        workloads=tuple({w.label: w for w in resolved.workloads}.values()),
-    )
-    cells = tuple(_cells(suite, resolved, data_root, memory_budget))
+    parts = tuple(_parts(suite, resolved))
+    cells = tuple(_cells(suite, resolved, parts, data_root, memory_budget))
     asked = {
-        "content": suite.content.model_dump(mode="json", exclude={"title", "memory_budget"}),
-        "methods": [_asked_for(m) for m in resolved.methods],
-        "workloads": [w.label for w in resolved.workloads],
+        "content": suite.content.model_dump(mode="json", exclude=BESIDE_THE_PLAN),
+        "methods": distinct(_asked_for(m) for part in parts for m in part.methods),
+        "workloads": [part.workload.label for part in parts],
         "device": resolved.device,
         "memory_budget": memory_budget,
     }
-    return Plan(suite.name, digest(asked)[:8], cells, memory_budget)
+    settings: dict[str, dict[Measure, Any]] = {
+        part.workload.label: {
+            measure: settings.model_dump(mode="json", exclude_none=True)
+            for measure, settings in part.suite.measures.items()
+        }
+        for part in parts
+    }
+    return Plan(suite.name, digest(asked)[:8], cells, memory_budget, settings)
+
+
+@dataclass(frozen=True)
+class Part:
+    """A workload of the suite, with what is run there, as the preflight found it."""
+
+    suite: Suite
+    workload: ResolvedWorkload
+    methods: tuple[ResolvedMethod, ...]
+
+    def points(self, measure: Measure) -> tuple[Point, ...]:
+        """The points at which a measure observes this workload."""
+        return tuple(
+            Point(method, steps)
+            for method in self.methods
+            for steps in self.suite.steps_of(measure, method.spec)
+        )
+
+    def means(self) -> list[Any]:
+        """All that is asked for here."""
+        return [
+            (settings, [(p.method.name, p.method.settings, p.inner_steps) for p in self.points(measure)])
+            for measure, settings in self.suite.measures.items()
+        ]
+
+
+def _parts(suite: Suite, resolved: Resolved) -> Iterator[Part]:
+    """One a workload. Raises UsageError for one that stands twice in the suite, with different settings."""
+    first: dict[str, Part] = {}
+    workloads = _told_apart(resolved.workloads)
+    for each in suite.parts:
+        workload = next(w for w in workloads if w.spec == each.workloads[0])
+        found = [next(m for m in resolved.methods if m.spec == spec) for spec in each.methods]
+        once = {digest([m.name, m.settings, m.source]): m for m in found}
+        part = Part(each, workload, with_variants(once.values()))
+        other = first.setdefault(workload.label, part)
+        if other is part:
+            yield part
+        elif other.means() != part.means():
+            raise UsageError(
+                f"{workload.spec.where}: '{workload.label}' is there twice, with other settings; leave one "
+                "out, or name a method twice, each with its settings in brackets."
+            )
+
+
+def _told_apart(workloads: Sequence[ResolvedWorkload]) -> list[ResolvedWorkload]:
+    """Workloads that share their name, told apart by the settings in which the suite's words differ."""
+    alike: dict[str, list[WorkloadSpec]] = {}
+    for workload in workloads:
+        alike.setdefault(workload.spec.name, []).append(workload.spec)
+
+    def variant(spec: WorkloadSpec) -> str:
+        names = telling_apart([other.settings for other in alike[spec.name]])
+        settings = flat(spec.settings)
+        return format_settings({name: settings[name] for name in names if name in settings})
+
+    return [replace(workload, variant=variant(workload.spec)) for workload in workloads]
 
 
 def _asked_for(method: ResolvedMethod) -> list[Any]:
@@ -103,27 +178,27 @@ def with_variants(methods: Iterable[ResolvedMethod]) -> tuple[ResolvedMethod, ..
 
 
 def _cells(
-    suite: Suite, resolved: Resolved, data_root: str | None, memory_budget: int | None
+    suite: Suite,
+    resolved: Resolved,
+    parts: Sequence[Part],
+    data_root: str | None,
+    memory_budget: int | None,
 ) -> Iterator[Cell]:
     facts = {key: value for key, value in resolved.environment.items() if key != "code"}
     identity = digest({"version": __version__, **facts})
-    for measure, settings in suite.measures.items():
-        for workload, seed in itertools.product(resolved.workloads, dict.fromkeys(suite.content.seeds)):
-            points = tuple(
-                Point(method, steps)
-                for method in resolved.methods
-                for steps in suite.steps_of(measure, method.spec)
-            )
+    for measure in suite.measures:
+        for part, seed in itertools.product(parts, dict.fromkeys(suite.content.seeds)):
 
             def cell(
                 points: tuple[Point, ...],
+                settings: MeasureSettings,
                 block: int = 0,
-                workload: ResolvedWorkload = workload,
+                workload: ResolvedWorkload = part.workload,
                 seed: int = seed,
             ) -> Cell:
                 return Cell(
                     measure=measure,  # noqa: B023 - called within this turn of the loop
-                    settings=settings,  # noqa: B023
+                    settings=settings,
                     workload=workload,
                     points=points,
                     seed=seed,
@@ -138,7 +213,9 @@ def _cells(
                     identity=identity,
                 )
 
+            points, settings = part.points(measure), part.suite.measures[measure]
             if isinstance(settings, TimeSettings):
-                yield from (cell(points, block) for block in range(settings.blocks))
+                yield from (cell(points, settings, block) for block in range(settings.blocks))
             else:
-                yield from (cell((point,)) for point in points)
+                for point in points:
+                    yield cell((point,), part.suite.settings_of(measure, point.method.spec))

@@ -1,7 +1,6 @@
 """What is checked before a run folder exists: methods, settings, workloads, data, device. Needs torch."""
 
 import inspect
-import itertools
 import sys
 from pathlib import Path
 
@@ -17,13 +16,22 @@ from harness.errors import UsageError
 from harness.measure.bench import Bench
 from harness.measure_settings import MemorySettings
 from harness.numerics import describe_numerics, fix_numerics
-from harness.protocol import MethodSpec, Request, Resolved, ResolvedMethod, ResolvedWorkload
+from harness.protocol import MethodSpec, Request, Resolved, ResolvedMethod, ResolvedWorkload, WorkloadSpec
 from harness.settings import format_settings, settings_of
 from harness.workloads.base import Tasks, Workload
 
 TENSOR_CORES = (8, 0)  # the compute capability from which on they take TF32
 
-NUMERIC_CODE = ("core", "measure", "workloads", "memory_limit.py", "numerics.py", "training", "worker.py")
+NUMERIC_CODE = (
+    "core",
+    "data/archives.py",
+    "measure",
+    "workloads",
+    "memory_limit.py",
+    "numerics.py",
+    "training",
+    "worker.py",
+)
 """What of this package can change a number or decide a status; hashed into every cell's id, with the
 whole of `methods`."""
 
@@ -45,7 +53,7 @@ def preflight(request: Request) -> Resolved:
         label = f"{spec.name}[{format_settings(settings_of(workload))}]"
         batching = workload.model().batching
         opened.append(ResolvedWorkload(spec, label, workload.score, tasks.fingerprint, batching))
-        known.append((spec.name, workload, tasks))
+        known.append((spec, workload, tasks))
     check_budget(request, methods, known)
     return Resolved(methods, tuple(opened), str(device), describe_torch(device))
 
@@ -106,27 +114,32 @@ def check_defaults(methods: tuple[ResolvedMethod, ...]) -> None:
 
 
 def check_budget(
-    request: Request, methods: tuple[ResolvedMethod, ...], opened: list[tuple[str, Workload, Tasks]]
+    request: Request,
+    methods: tuple[ResolvedMethod, ...],
+    opened: list[tuple[WorkloadSpec, Workload, Tasks]],
 ) -> None:
     """Refuse a memory budget below what every method holds on every workload before its step begins: nothing
     could fit. Where anything might, the others are cells that say so."""
-    present = [m for m in methods if m.runs]
-    if request.memory_budget is None or not present:
+    if request.memory_budget is None:
         return
     baselines = {}
-    for method, (name, workload, tasks), size in itertools.product(present, opened, request.meta_batch_sizes):
+    for step in request.meta_steps:
+        method = next(m for m in methods if m.spec == step.method)
+        if not method.runs:
+            continue
+        workload, tasks = next((w, tasks) for spec, w, tasks in opened if spec == step.workload)
         bench = Bench(
             method=registry.make_method(method, request.inner_steps[0]),
             workload=workload,
             tasks=tasks,
             model=workload.model(),
-            settings=MemorySettings(meta_batch_size=size),
+            settings=MemorySettings(meta_batch_size=step.meta_batch_size),
             seed=0,
             device=torch.device("cpu"),
             memory_budget=None,
         )
         try:
-            baselines[bench.baseline()] = f"{method.name} on {name}"
+            baselines[bench.baseline()] = f"{method.name} on {step.workload.name}"
         except Exception:
             return  # an adapter that fails here fails in its cells, with rows that say so
     least = min(baselines, default=0)

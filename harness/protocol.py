@@ -78,6 +78,17 @@ class ResolvedWorkload:
     score: str
     fingerprint: str
     batching: str
+    variant: str = ""
+    """What tells it from others of its name in the same plan, for progress lines."""
+
+
+@dataclass(frozen=True)
+class MetaStep:
+    """A meta-step as some cell takes it: a method on a workload, so many tasks at a time."""
+
+    method: MethodSpec
+    workload: WorkloadSpec
+    meta_batch_size: int
 
 
 @dataclass(frozen=True)
@@ -91,7 +102,7 @@ class Request:
     threads: int
     data_root: str | None
     memory_budget: int | None = None
-    meta_batch_sizes: tuple[int, ...] = ()
+    meta_steps: tuple[MetaStep, ...] = ()
     deterministic: bool = False
     tf32: bool = False
     precisions: frozenset[str] = frozenset()
@@ -191,7 +202,8 @@ class Cell:
     def label(self) -> str:
         """For progress lines: `accuracy glyphs maml 8 seed 0`."""
         what = self.points[0].label if len(self.points) == 1 else f"block {self.block}"
-        return f"{self.measure} {self.workload.spec.name} {what} seed {self.seed}"
+        variant = f"[{self.workload.variant}]" if self.workload.variant else ""
+        return f"{self.measure} {self.workload.spec.name}{variant} {what} seed {self.seed}"
 
 
 def digest(content: Any) -> str:

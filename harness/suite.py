@@ -1,81 +1,30 @@
 """A suite: one TOML file, with what the command line changes in it, checked as far as torch is not needed."""
 
 import copy
+import itertools
 import tomllib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal
-
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from typing import Any, TypeVar
 
 from harness.errors import NothingSelected, UsageError, nearest
 from harness.measure_settings import (
+    ALL_OTHERS,
     SETTINGS,
     AccuracySettings,
-    GradientSettings,
     Measure,
     MeasureSettings,
-    MemorySettings,
-    Positive,
-    PositiveSteps,
     SteppingSettings,
-    TimeSettings,
 )
-from harness.protocol import MethodSpec, Request, WorkloadSpec
+from harness.overrides import Overrides, apply
+from harness.protocol import MetaStep, MethodSpec, Request, WorkloadSpec
 from harness.quantities import size
-from harness.settings import merged, parse_spec, parse_value, set_dotted, split_outside_brackets
+from harness.settings import merged, parse_spec
+from harness.suite_file import BY_METHOD, SuiteFile, on_each_workload, origin_of, validated
 
-DEVICES = ("auto", "cpu", "cuda")
-ALL_OTHERS = "*"  # in a table of inner steps: every method that it does not name
-
-
-class SuiteFile(BaseModel):
-    """The keys of a suite file."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    title: str = ""
-    workloads: Annotated[list[str], Field(min_length=1)]
-    """Names with settings in brackets: `glyphs[ways=5,shots=1]`."""
-
-    methods: Annotated[dict[str, dict[str, Any]], Field(min_length=1)]
-    """Name, or `path/to/file.py:Class` from the suite's folder -> settings."""
-
-    method_defaults: dict[str, Any] = {}
-    """Settings of every method that has them and does not say otherwise."""
-
-    inner_steps: PositiveSteps
-    seeds: Annotated[list[Annotated[int, Field(ge=0, strict=True)]], Field(min_length=1)] = [0]
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    threads: Positive = 1
-    """Threads of every cell, whatever `--jobs` says: accuracies depend on it in the last bit."""
-
-    memory_budget: str | None = None
-    """A virtual limit on live tensors, such as "1GiB": a point over it is `oom` for every measure."""
-
-    deterministic: bool = False
-    """Deterministic GPU kernels only; on a CPU accuracies repeat bit for bit anyway."""
-
-    tf32: bool = False
-    """Let a GPU round the factors of float32 products to 10 bits; a tensor core takes no float32 as it is."""
-
-    memory: MemorySettings | None = None
-    time: TimeSettings | None = None
-    gradient: GradientSettings | None = None
-    accuracy: AccuracySettings | None = None
-
-
-@dataclass(frozen=True)
-class Overrides:
-    """What the command line changes in a suite."""
-
-    methods: Sequence[str] = ()
-    settings: Sequence[str] = ()
-    seeds: Sequence[int] = ()
-    device: str | None = None
-    measures: Sequence[str] = ()
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -88,7 +37,11 @@ class Suite:
     """Where its file is: paths of adapters start from here."""
 
     methods: tuple[MethodSpec, ...]
+    """As they are on a workload that says nothing of them."""
+
     workloads: tuple[WorkloadSpec, ...]
+    parts: tuple["Suite", ...] = ()
+    """The suite as each of its workloads has it: one of a single workload, and without parts, for each."""
 
     @property
     def measures(self) -> dict[Measure, MeasureSettings]:
@@ -101,37 +54,71 @@ class Suite:
         return size("memory_budget", self.content.memory_budget)
 
     def steps_of(self, measure: Measure, method: MethodSpec) -> list[int]:
-        """The inner steps at which `measure` observes `method`."""
-        steps = self.measures[measure].inner_steps
-        if isinstance(steps, dict):
-            named = {located(name, self.folder): own for name, own in steps.items()}
-            steps = named.get(method.name, named.get(ALL_OTHERS))
-        return sorted(set(steps or self.content.inner_steps))
+        """The inner steps at which `measure` observes `method`; empty where only a workload says."""
+        tables = (self.measures[measure].inner_steps, self.content.inner_steps)
+        own: list[list[int]] = [steps for table in tables if (steps := self._own(table, method))]
+        return sorted(set(own[0])) if own else []
+
+    def settings_of(self, measure: Measure, method: MethodSpec) -> MeasureSettings:
+        """What a cell of this method measures with: of a table by method its own value."""
+        settings = self.measures[measure]
+        if isinstance(settings, AccuracySettings) and isinstance(settings.test_inner_steps, dict):
+            own = self._own(settings.test_inner_steps, method)
+            return settings.model_copy(update={"test_inner_steps": own})
+        return settings
+
+    def _own(self, table: Any, method: MethodSpec) -> Any:
+        """The value for a method of what may be a table by method, None if there is none."""
+        if not isinstance(table, dict):
+            return table
+        named = {located(name, self.folder): own for name, own in table.items()}
+        return named.get(method.name, named.get(ALL_OTHERS))
+
+    def measuring(self, measure: Measure, **changes: Any) -> "Suite":
+        """The suite with this measure alone, its settings changed, on every workload."""
+        settings = self.measures[measure].model_copy(update=changes)
+        content = self.content.model_copy(update={m: settings if m == measure else None for m in SETTINGS})
+        parts = tuple(part.measuring(measure, **changes) for part in self.parts)
+        return replace(self, content=content, parts=parts)
+
+    def having(self, methods: tuple[MethodSpec, ...]) -> "Suite":
+        """The suite with these methods in place of its own, on every workload."""
+        return replace(self, methods=methods, parts=tuple(part.having(methods) for part in self.parts))
 
     def request(self, data_root: str | None, memory_budget: int | None = None) -> Request:
         """What the preflight is to check."""
-        steps = tuple(sorted({k for m in self.measures for s in self.methods for k in self.steps_of(m, s)}))
+        parts = self.parts or (self,)
+        steps = {k for p in parts for m in p.measures for s in p.methods for k in p.steps_of(m, s)}
+        measures = [settings for part in parts for settings in part.measures.values()]
+        meta_steps = [
+            MetaStep(method, part.workloads[0], settings.meta_batch_size)
+            for part in parts
+            for method in part.methods
+            for settings in part.measures.values()
+        ]
         c = self.content
-        batches = tuple(sorted({s.meta_batch_size for s in self.measures.values()}))
         return Request(
-            self.methods,
-            self.workloads,
-            steps,
+            distinct(method for part in parts for method in part.methods),
+            distinct(self.workloads),
+            tuple(sorted(steps)),
             c.device,
             c.threads,
             data_root,
             memory_budget,
-            batches,
+            distinct(meta_steps),
             c.deterministic,
             c.tf32,
-            frozenset(s.precision for s in self.measures.values() if isinstance(s, SteppingSettings)),
+            frozenset(s.precision for s in measures if isinstance(s, SteppingSettings)),
         )
 
 
-def check_device(name: str) -> None:
-    """Refuse what `--device` does not know."""
-    if name not in DEVICES:  # all of them are named: the nearest word to "gpu" is "cpu"
-        raise UsageError(f"--device {name} is unknown; write one of {', '.join(DEVICES)}.")
+def distinct(things: Iterable[T]) -> tuple[T, ...]:
+    """Each of them once, in order; they need not be hashable."""
+    found: list[T] = []
+    for thing in things:
+        if thing not in found:
+            found.append(thing)
+    return tuple(found)
 
 
 def suite_names() -> list[str]:
@@ -147,23 +134,36 @@ def load_suite(text: str, overrides: Overrides) -> Suite:
         document = tomllib.loads(source)
     except tomllib.TOMLDecodeError as failure:
         raise UsageError(f"{where} is not TOML: {failure}; mend that line.") from failure
-    _validated(document, where, {})
+    validated(document, where, {})
     changed = copy.deepcopy(document)
-    origins = _apply(changed, overrides)
-    content = _validated(changed, where, origins)
-    size(f"{_origin('memory_budget', where, origins)}: memory_budget", content.memory_budget)
+    origins = apply(changed, overrides)
+    content = validated(changed, where, origins)
+    size(f"{origin_of('memory_budget', where, origins)}: memory_budget", content.memory_budget)
     if not any(getattr(content, measure) for measure in SETTINGS):
         if overrides.measures:
             raise NothingSelected(
                 f"{where} does not measure {' or '.join(overrides.measures)}; nothing was selected."
             )
         raise UsageError(f"{where}: there is nothing to measure; add a table [{'] or ['.join(SETTINGS)}].")
-    named = _methods_of_file(content, where, folder, origins)
-    methods = _chosen_methods(named, overrides.methods, content.method_defaults)
-    _check_step_tables(content, where, folder, origins, {spec.name for spec in (*named, *methods)})
-    origin = origins.get("workloads", f"{where}: workloads")
-    workloads = tuple(WorkloadSpec(*parse_spec(text, origin), origin) for text in content.workloads)
-    return Suite(name, content, folder, methods, workloads)
+
+    def suite(content: SuiteFile, here: str, own: Collection[str], parts: tuple[Suite, ...] = ()) -> Suite:
+        """`own`: the methods whose settings stand `here`, not in the suite's own table."""
+        places = {key: here if key in own else where for key in content.methods}
+        named = _methods_of_file(content, places, folder, origins)
+        methods = _chosen_methods(named, overrides.methods, content.method_defaults)
+        _check_tables(content, here, folder, origins, {spec.name for spec in (*named, *methods)})
+        origin = origins.get("workloads", f"{where}: workloads")
+        tasks = [task for entry in content.workloads for task in entry.task]
+        workloads = tuple(WorkloadSpec(*parse_spec(task, origin), origin) for task in tasks)
+        return Suite(name, content, folder, methods, workloads, parts)
+
+    whole = suite(content, where, ())
+    parts = []
+    for here, of_workload, own in on_each_workload(changed, content.workloads, where):
+        part = suite(validated(of_workload, here, origins), here, own)
+        _check_steps(part, f"{origin_of('inner_steps', here, origins)}: inner_steps")
+        parts.append(part)
+    return replace(whole, parts=tuple(parts))
 
 
 def read_suite(text: str) -> tuple[str, str, str, Path]:
@@ -185,65 +185,42 @@ def read_suite(text: str) -> tuple[str, str, str, Path]:
     return text, f"suites/{text}.toml", resource.read_text(encoding="utf-8"), Path()
 
 
-def _validated(document: dict[str, Any], where: str, origins: Mapping[str, str]) -> SuiteFile:
-    try:
-        return SuiteFile.model_validate(document)
-    except ValidationError as failure:
-        raise UsageError(_sentence(failure, where, origins)) from failure
-
-
-def _sentence(failure: ValidationError, where: str, origins: Mapping[str, str]) -> str:
-    """One complaint of pydantic as a sentence with the key and the remedy."""
-    # Where a value may be of several types each has its complaint; the one that got deepest fits best.
-    error = max(failure.errors(), key=lambda e: (len(e["loc"]), e["type"] in ("extra_forbidden", "missing")))
-    location = [part for part in error["loc"] if not (isinstance(part, str) and "[" in part)]
-    key = ".".join(str(part) for part in location)
-    origin = _origin(key, where, origins)
-    match error["type"]:
-        case "extra_forbidden":
-            cls = SETTINGS.get(location[0]) if len(location) > 1 else None  # type: ignore[call-overload]
-            known = (cls or SuiteFile).model_fields
-            return f"{origin}: key '{key}' is unknown; {nearest(str(location[-1]), known, 'the keys here')}"
-        case "missing":
-            return f"{origin}: key '{key}' is missing; add it."
-    said = error["msg"].removeprefix("Value error, ")
-    said = said[0].lower() + said[1:]
-    return f"{origin}: {key} = {error['input']!r} is refused: {said}."
-
-
-def _origin(key: str, where: str, origins: Mapping[str, str]) -> str:
-    """The option that set `key` or what holds it; `where`, the suite's file, if none did."""
-    setters = [k for k in origins if key == k or key.startswith(f"{k}.")]
-    return origins[max(setters, key=len)] if setters else where
-
-
 def located(name: str, folder: Path) -> str:
     """The name of a method; that of a file in the suite starts from the suite's folder."""
     return str(folder / name) if ".py:" in name else name
 
 
-def _check_step_tables(
+def _check_tables(
     content: SuiteFile, where: str, folder: Path, origins: Mapping[str, str], known: set[str]
 ) -> None:
-    """A table of inner steps names methods of its suite, or such as the command line adds."""
-    for measure in SETTINGS:
-        settings = getattr(content, measure)
-        if settings is None or not isinstance(settings.inner_steps, dict):
-            continue
-        for name in settings.inner_steps:
+    """A table by method names methods of its suite, or such as the command line adds."""
+    tables: dict[str, Any] = {"inner_steps": content.inner_steps}
+    for measure, name in itertools.product(SETTINGS, BY_METHOD):
+        tables[f"{measure}.{name}"] = getattr(getattr(content, measure), name, None)
+    for key, table in tables.items():
+        for name in table if isinstance(table, dict) else ():
             if located(name, folder) not in known | {ALL_OTHERS}:
-                key = f"{measure}.inner_steps"
                 raise UsageError(
-                    f"{_origin(key, where, origins)}: {key}: '{name}' is no method of this suite; "
+                    f"{origin_of(key, where, origins)}: {key}: '{name}' is no method of this suite; "
                     f"{nearest(name, known | {ALL_OTHERS}, 'its methods')}"
                 )
 
 
+def _check_steps(part: Suite, where: str) -> None:
+    """Every method has inner steps in every measure."""
+    for measure, method in itertools.product(part.measures, part.methods):
+        if not part.steps_of(measure, method):
+            raise UsageError(
+                f"{where} tells none for '{method.name}'; name it there, or all others as \"{ALL_OTHERS}\"."
+            )
+
+
 def _methods_of_file(
-    content: SuiteFile, where: str, folder: Path, origins: Mapping[str, str]
+    content: SuiteFile, places: Mapping[str, str], folder: Path, origins: Mapping[str, str]
 ) -> list[MethodSpec]:
     specs = []
     for key, table in content.methods.items():
+        where = places[key]
         name, settings = parse_spec(key, f"{where}: methods")
         setters = [k for k in origins if k.startswith(f"methods.{key}")]
         origin = origins[setters[-1]] if setters else f"{where}: methods.{key}"
@@ -270,52 +247,3 @@ def _chosen_methods(
     for spec in chosen:
         unique.setdefault(f"{spec.name}{sorted(spec.settings.items(), key=str)}", spec)
     return tuple(MethodSpec(s.name, s.settings, defaults, s.where) for s in unique.values())
-
-
-def _apply(document: dict[str, Any], overrides: Overrides) -> dict[str, str]:
-    """Change the document by what the command line says. Returns key -> the option that set it."""
-    origins: dict[str, str] = {}
-    for text in overrides.settings:
-        key, equals, value = text.partition("=")
-        key = key.strip()
-        if not equals or not key:
-            raise UsageError(f"--set {text}: write KEY=VALUE, such as --set inner_steps=1,2,4.")
-        for target in _targets(key, document):
-            set_dotted(document, target, _value(target, value.strip()))
-            origins[target] = f"--set {text}"
-        if key == "inner_steps":
-            for measure in SETTINGS:
-                document.get(measure, {}).pop("inner_steps", None)
-    for name in overrides.measures:
-        if name not in SETTINGS:
-            raise UsageError(f"--measure {name}: {nearest(name, SETTINGS, 'the measures')}")
-    for measure in SETTINGS:
-        if overrides.measures and measure not in overrides.measures:
-            document.pop(measure, None)
-    if overrides.seeds:
-        document["seeds"] = list(dict.fromkeys(overrides.seeds))
-        origins["seeds"] = "--seed"
-    if overrides.device is not None:
-        check_device(overrides.device)
-        document["device"] = overrides.device
-    return origins
-
-
-def _targets(key: str, document: Mapping[str, Any]) -> list[str]:
-    """The full keys that `--set key` means: at the top, or in every measure that has it."""
-    top, _, rest = key.partition(".")
-    if top in SuiteFile.model_fields and (rest or top not in SETTINGS):
-        return [key]
-    having = [m for m, s in SETTINGS.items() if key in s.model_fields and m in document]
-    if having:
-        return [f"{measure}.{key}" for measure in having]
-    known = {*SuiteFile.model_fields, *(f for s in SETTINGS.values() for f in s.model_fields)} - {*SETTINGS}
-    raise UsageError(f"--set {key}: no such key in this suite; {nearest(key, known, 'the keys')}")
-
-
-def _value(target: str, text: str) -> Any:
-    """The value of `--set`; a list may go without its brackets."""
-    wants_list = target.rpartition(".")[2] in ("inner_steps", "seeds", "workloads")
-    if wants_list and not text.startswith(("[", "{")):
-        return [parse_value(part.strip()) for part in split_outside_brackets(text)]
-    return parse_value(text)

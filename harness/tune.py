@@ -163,7 +163,7 @@ def tune(options: Options, trials: int, search_seed: int, watcher: TuningWatcher
             try:
                 for number in range(trials):
                     proposals = [search.propose() for search in searches]
-                    tried = replace(judged, methods=tuple(proposal.spec for proposal in proposals))
+                    tried = judged.having(tuple(proposal.spec for proposal in proposals))
                     resolved = executor.ask(tried.request(options.data_root, options.memory_budget))
                     new = make_plan(
                         tried, resolved, data_root=options.data_root, memory_budget=options.memory_budget
@@ -204,15 +204,17 @@ def _header(suite: Suite, trials: int, score: str) -> str:
 
 def validation_only(suite: Suite) -> Suite:
     """The suite with nothing but its accuracy measure, which leaves the test split alone."""
-    accuracy = suite.content.accuracy
-    if accuracy is None:
+    if suite.content.accuracy is None:
         raise UsageError(
             f"suite '{suite.name}' has no [accuracy] table, and settings are judged by validation accuracy; "
             "add one."
         )
-    judged = accuracy.model_copy(update={"test": False, "untrained": False})
-    others = {"memory": None, "time": None, "gradient": None}
-    return replace(suite, content=suite.content.model_copy(update={"accuracy": judged, **others}))
+    if any(part.methods != suite.methods for part in suite.parts):
+        raise UsageError(
+            f"suite '{suite.name}' has settings of methods that hold on one workload alone, and a search "
+            "finds one setting for all; tune a suite of that workload, with its settings in [methods]."
+        )
+    return suite.measuring("accuracy", test=False, untrained=False)
 
 
 def score_of(resolved: Resolved, suite: Suite) -> str:

@@ -19,7 +19,7 @@ class FOMAML(Method):
     kind: ClassVar[Kind] = "first-order"
     memory_order: ClassVar[Order] = "constant"
 
-    search_space: ClassVar[SearchSpace] = {"inner_lr": Range(0.03, 1.0), "outer.lr": Range(5e-4, 2e-2)}
+    search_space: ClassVar[SearchSpace] = {"inner_lr": Range(0.05, 1.0), "outer.lr": Range(1e-3, 3e-2)}
 
     inner_lr: float = 0.1
 

@@ -21,7 +21,7 @@ class MAML(Method):
     kind: ClassVar[Kind] = "unrolled"
     memory_order: ClassVar[Order] = "linear"
 
-    search_space: ClassVar[SearchSpace] = {"inner_lr": Range(0.03, 1.0), "outer.lr": Range(5e-4, 2e-2)}
+    search_space: ClassVar[SearchSpace] = {"inner_lr": Range(0.05, 1.0), "outer.lr": Range(1e-3, 3e-2)}
 
     inner_lr: float = 0.1
     lam: float = 0.0

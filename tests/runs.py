@@ -11,10 +11,19 @@ from typing import Any
 
 from harness.executors.local import Worker
 from harness.plan import Plan
-from harness.protocol import Cell, Checks, Reading, Resolved, ResolvedMethod, ResolvedWorkload
+from harness.protocol import (
+    Cell,
+    Checks,
+    Reading,
+    Resolved,
+    ResolvedMethod,
+    ResolvedWorkload,
+    WorkloadSpec,
+)
 from harness.rows import Row
 from harness.run import Options, Outcome, Result
 from harness.run import run as run_suite
+from harness.settings import format_settings
 from harness.store import RunFolder
 from harness.suite import Overrides, Suite
 
@@ -177,9 +186,14 @@ def resolve(suite: Suite, **changes: Any) -> Resolved:
     settings, source = changes.pop("settings", {}), changes.pop("source", "source")
     fingerprint = changes.pop("fingerprint", "data")
     environment = {"torch": "2.13.0", "threads": 1, "device_name": "a CPU", "code": "code"} | changes
-    methods = [ResolvedMethod(s, s.name, settings | s.settings, source) for s in suite.methods]
-    workloads = [ResolvedWorkload(w, w.name, "loss", fingerprint, "native") for w in suite.workloads]
+    asked = suite.request(None)
+    methods = [ResolvedMethod(s, s.name, settings | s.settings, source) for s in asked.methods]
+    workloads = [ResolvedWorkload(w, _label(w), "loss", fingerprint, "native") for w in asked.workloads]
     return Resolved(tuple(methods), tuple(workloads), "cpu", environment)
+
+
+def _label(workload: WorkloadSpec) -> str:
+    return f"{workload.name}[{format_settings(workload.settings)}]" if workload.settings else workload.name
 
 
 def ok_readings(cell: Cell) -> list[Reading]:

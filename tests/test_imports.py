@@ -34,6 +34,7 @@ PARENT = (
     "harness/quantities.py",
     "harness/settings.py",
     "harness/cli/**/*.py",
+    "harness/data/**/*.py",
     "harness/executors/*.py",
     "harness/analyze/**/*.py",
     "harness/present/**/*.py",

@@ -117,6 +117,11 @@ def _is_machine(machine: Any) -> bool:
     return all(is_sound(machine[key]) for key, is_sound in MACHINE.items() if key in machine)
 
 
+def _are_tables(settings: Any) -> bool:
+    """Of each workload a table."""
+    return isinstance(settings, dict) and all(isinstance(each, dict) for each in settings.values())
+
+
 _text = _is(str)
 _told = _is(str, type(None))  # None where the system did not tell
 _bytes = _is(int, float, type(None))
@@ -126,7 +131,7 @@ MACHINE: dict[str, Shape] = {
 }  # fmt: skip
 MANIFEST: dict[str, Shape] = {
     "suite": _text, "title": _text, "run_id": _text, "command": _text,
-    "memory_budget": _bytes, "content": _is(dict),
+    "memory_budget": _bytes, "content": _is(dict), "settings": _are_tables,
 }  # fmt: skip
 ENVIRONMENT: dict[str, Shape] = {
     "innerloop": _told, "torch": _told, "device": _told, "device_name": _told, "cpu": _told,

@@ -21,6 +21,7 @@ from harness.analyze.documents import read_environment, read_manifest, read_self
 from harness.analyze.gradient import gradient_summary
 from harness.analyze.points import POINT
 from harness.analyze.summary import accuracy_summary, failures, memory_summary, time_summary
+from harness.analyze.training import learning_curves
 from harness.frame import with_settings
 from harness.rowfile import Parsed, read_rows
 from harness.store import RunFolder
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from harness.analyze.accuracy.difference import Difference
     from harness.analyze.claims import Claim
     from harness.analyze.comparison.compare import Comparison
+    from harness.analyze.published.beside import Beside
     from harness.analyze.scaling.crossings import Crossing
     from harness.analyze.scaling.growth import Scaling
 
@@ -94,11 +96,28 @@ class LoadedRun:
         flags = self.rows[self.rows.metric == "flag"].rename(columns={"detail": "warning"})
         return flags[["measure", *POINT, "seed", "warning"]].reset_index(drop=True)
 
+    @cached_property
+    def learning_curves(self) -> pd.DataFrame:
+        """Scores on validation tasks over meta-steps, see `harness.analyze.training.learning_curves`."""
+        return learning_curves(self.rows)
+
+    @property
+    def deviations(self) -> tuple[str, ...]:
+        """In what the suite says that it departs from the protocol that it repeats, a sentence each."""
+        named = self.manifest.get("content", {}).get("deviations", ())
+        return tuple(each for each in named if isinstance(each, str)) if isinstance(named, list) else ()
+
     def accuracy_differences(self) -> "list[Difference]":
         """Who is more accurate, by how much, and how sure that is: pairs of methods, by episode and seed."""
         from harness.analyze.accuracy.differences import accuracy_differences
 
         return accuracy_differences(self)
+
+    def published(self) -> "list[Beside]":
+        """The paper's accuracies beside these, where a workload has any."""
+        from harness.analyze.published.beside import published_comparison
+
+        return published_comparison(self)
 
     def pareto(self) -> pd.DataFrame:
         """Which points no other beats on every axis, see `harness.analyze.pareto.pareto_points`."""

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from harness.analyze.asked import asked
 from harness.analyze.gradient import ERRORS
 from harness.analyze.loaded import LoadedRun
 from harness.analyze.summary import POINT
@@ -187,13 +188,12 @@ def _notes(run: LoadedRun, points: pd.DataFrame) -> list[str]:
     settings: dict[tuple[str, str], dict[str, dict[str, Any]]] = {}
     for workload, label, measure, text in ran.itertuples(index=False, name=None):
         settings.setdefault((workload, label), {})[measure] = json.loads(text)
-    content = run.manifest.get("content", {})
     notes = []
     keys = [*POINT, "known_axes", "seeds_failed"]
     for workload, _, label, _, axes, failed in points[keys].itertuples(index=False, name=None):
         measures = [MEASURES[axis] for axis in axes.split(",")]
         own = {m: s for m, s in settings[workload, label].items() if m in measures}
-        batches = {m: size for m in measures if (size := content.get(m, {}).get("meta_batch_size"))}
+        batches = {m: size for m in measures if (size := asked(run, m, workload).get("meta_batch_size"))}
         told = []
         if differing := telling_apart(list(own.values())):
             told.append(f"measures differ in {', '.join(sorted(differing))}")

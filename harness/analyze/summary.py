@@ -25,8 +25,11 @@ from harness.rows import HEADLINES
 
 ACCURACY = [
     *("metric", "mean", "low", "high", "interval_kind", "tasks_ci95", "seeds_ci95"),
-    *("untrained", "untrained_low", "untrained_high", "neighbour", "neighbour_ci95", "gain", "seeds"),
+    *("untrained", "untrained_low", "untrained_high", "neighbour", "neighbour_ci95"),
+    *("hausdorff", "hausdorff_ci95", "gain", "seeds"),
 ]
+FLOORS = {"neighbour": "nearest neighbour", "hausdorff": "modified Hausdorff distance"}
+"""Classifiers that learn nothing, by the first word of their metric: what meta-learning must clear."""
 TIME = ["median", "low", "high", "minimum", "ratio_to_fastest", "rounds", "blocks"]
 
 
@@ -41,14 +44,18 @@ def accuracy_summary(frame: pd.DataFrame) -> pd.DataFrame:
     - `tasks`: the pooled half-width over test tasks (`tasks_ci95`), below three seeds. It holds for these
       trained models only: the spread between training runs is not in it.
 
-    `gain` is the distance from the untrained start, positive where training helped.
+    `gain` is the distance from the untrained start, positive where training helped. Each of the `FLOORS` has
+    its mean and, as `_ci95`, its half-width over test tasks; NaN where the workload has no such floor. One
+    that is the same in every seed tells that all seeds had the same test tasks, as where a dataset has only
+    so many: more seeds then make no interval over tasks narrower.
     """
     records = []
     for rows in points_of(frame, "accuracy"):
         metric = "loss" if rows.has("loss") else "accuracy"
-        mean, interval = _over_seeds(rows, metric)
-        untrained, untrained_interval = _over_seeds(rows, f"untrained_{metric}")
-        neighbour, neighbour_interval = _over_seeds(rows, f"neighbour_{metric}")
+        same = any(_are_alike(rows, f"{name}_{metric}") for name in FLOORS)
+        mean, interval = _over_seeds(rows, metric, same_tasks=same)
+        untrained, untrained_interval = _over_seeds(rows, f"untrained_{metric}", same_tasks=same)
+        floors = {name: _over_seeds(rows, f"{name}_{metric}", same_tasks=same) for name in FLOORS}
         half, kind = interval.drawn()
         untrained_half, _ = untrained_interval.drawn()
         gain = untrained - mean if metric == "loss" else mean - untrained
@@ -63,8 +70,8 @@ def accuracy_summary(frame: pd.DataFrame) -> pd.DataFrame:
             "untrained": untrained,
             "untrained_low": untrained - untrained_half,
             "untrained_high": untrained + untrained_half,
-            "neighbour": neighbour,
-            "neighbour_ci95": neighbour_interval.tasks,
+            **{name: floor for name, (floor, _) in floors.items()},
+            **{f"{name}_ci95": interval.tasks for name, (_, interval) in floors.items()},
             "gain": gain,
             "seeds": interval.count,
         }
@@ -139,14 +146,16 @@ def failures(frame: pd.DataFrame) -> pd.DataFrame:
 class _Interval:
     """95% half-widths of a mean over seeds, each NaN where it cannot be known."""
 
-    def __init__(self, means: np.ndarray, task_halves: np.ndarray) -> None:
+    def __init__(self, means: np.ndarray, task_halves: np.ndarray, *, same_tasks: bool) -> None:
         self.count = len(means)
         self.seeds = self.tasks = float("nan")
         if self.count >= 2:
             mean, spread, count = mean_over_seeds(means)
             self.seeds = float(t_interval(mean, spread, count).high - mean)
-        if self.count and len(task_halves) == self.count:  # independent tasks: variances of a mean add
-            self.tasks = float(np.sqrt((task_halves**2).sum()) / self.count)
+        if self.count and len(task_halves) == self.count:
+            # Of independent tasks the variances of a mean add.
+            pooled = task_halves.mean() if same_tasks else np.sqrt((task_halves**2).sum()) / self.count
+            self.tasks = float(pooled)
 
     def drawn(self) -> tuple[float, str]:
         if self.count >= SEEDS_FOR_T:
@@ -154,9 +163,15 @@ class _Interval:
         return self.tasks, "tasks" if np.isfinite(self.tasks) else ""
 
 
-def _over_seeds(rows: PointRows, metric: str) -> tuple[float, _Interval]:
+def _over_seeds(rows: PointRows, metric: str, *, same_tasks: bool) -> tuple[float, _Interval]:
     means = rows.seed_means(metric)
-    return mean_of(means), _Interval(means, rows.seed_means(f"{metric}_ci95"))
+    return mean_of(means), _Interval(means, rows.seed_means(f"{metric}_ci95"), same_tasks=same_tasks)
+
+
+def _are_alike(rows: PointRows, metric: str) -> bool:
+    """Whether a metric and its half-width are the same in every seed, of two or more."""
+    found = [rows.seed_means(name) for name in (metric, f"{metric}_ci95")]
+    return all(len(values) > 1 and bool((values == values[0]).all()) for values in found)
 
 
 def _bootstrap_median(blocks: list[np.ndarray]) -> tuple[float, float]:

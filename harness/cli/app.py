@@ -12,6 +12,7 @@ from harness.cli import (
     check,
     claims,
     compare,
+    data,
     env,
     listing,
     new,
@@ -49,6 +50,7 @@ app.command("wall")(wall.wall)
 app.command("tune")(tune.tune)
 app.command("check")(check.check)
 app.command("new")(new.new)
+app.add_typer(data.app, name="data")
 
 
 def _version(wanted: bool) -> None:
@@ -94,9 +96,10 @@ def call(arguments: Sequence[str]) -> int:
             return _say(str(failure), NOTHING_SELECTED)
         if isinstance(failure, UsageError):
             return _say(str(failure), BAD_USAGE)
+        from harness.data.download import FetchFailed
         from harness.executors.local import WorkerFailed  # not above: it loads what --help needs not
 
-        if isinstance(failure, StoreError | WorkerFailed):
+        if isinstance(failure, StoreError | WorkerFailed | FetchFailed):
             return _say(str(failure), HARNESS_FAILED)
         if hasattr(failure, "format_message") and hasattr(failure, "exit_code"):  # of the option parser
             if type(failure).__name__ == "NoArgsIsHelpError":

@@ -13,8 +13,8 @@ def env(
 
     from harness import environment
     from harness.executors.local import LocalExecutor
+    from harness.overrides import check_device
     from harness.protocol import Request
-    from harness.suite import check_device
 
     check_device(device)
     request = Request((), (), (1,), device, environment.usable_cores(), None)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from harness.cli.data_root import DataRoot
 from harness.errors import UsageError, nearest
 from harness.quantities import duration, size
 from harness.rows import FAILURES
@@ -50,10 +51,7 @@ def run(
         list[str] | None, typer.Option(metavar="N[,N...]", help="Seeds, instead of the suite's.")
     ] = None,
     device: Annotated[str | None, typer.Option(metavar="auto|cpu|cuda", help="Where to compute.")] = None,
-    data_root: Annotated[
-        str | None,
-        typer.Option(metavar="DIR", envvar="INNERLOOP_DATA", help="Folder with local copies of datasets."),
-    ] = None,
+    data_root: DataRoot = None,
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="The run folder; results/SUITE-ID by default.")
     ] = None,

@@ -23,8 +23,8 @@ def selfcheck(
     import json
 
     from harness.executors.local import LocalExecutor
+    from harness.overrides import check_device
     from harness.protocol import SelfCheck
-    from harness.suite import check_device
 
     check_device(device)
     with LocalExecutor() as executor:

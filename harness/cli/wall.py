@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from harness.cli.data_root import DataRoot
 from harness.errors import UsageError, nearest
 from harness.quantities import duration, size
 
@@ -42,9 +43,7 @@ def wall(
         ),
     ] = None,
     device: Annotated[str | None, typer.Option(metavar="auto|cpu|cuda", help="Where to verify.")] = None,
-    data_root: Annotated[
-        str | None, typer.Option(envvar="INNERLOOP_DATA", help="As in `innerloop run`.")
-    ] = None,
+    data_root: DataRoot = None,
     jobs: Annotated[int | None, typer.Option(min=1, help="Methods looked at at once.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> int:

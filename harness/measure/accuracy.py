@@ -20,9 +20,7 @@ from harness.training.checkpoint import Checkpoints
 from harness.training.evaluation import evaluate, evaluation_chunk, for_testing
 from harness.training.meta_learner import Diverged
 from harness.training.train import Course, train
-from harness.workloads.base import Split, Tasks
-
-NEIGHBOUR_CHUNK = 100
+from harness.workloads.base import Split
 
 
 def measure_accuracy(
@@ -32,10 +30,10 @@ def measure_accuracy(
     checkpoints: Checkpoints | None = None,
     keep_at: Path | None = None,
 ) -> Iterator[Reading | Samples]:
-    """Test score of the trained and of the untrained parameters, the floors, and the validation curve.
+    """Test score of the trained and of the untrained parameters, the workload's floors, and the validation
+    curve. A test split that ends is taken whole, however many tasks are asked for.
 
-    The neighbour is a classifier by the nearest support image in pixel space. `keep_at`: where the selected
-    meta-parameters are kept, for `torch.load`.
+    `keep_at`: where the selected meta-parameters are kept, for `torch.load`.
     """
     settings = bench.settings
     assert isinstance(settings, AccuracySettings)
@@ -43,8 +41,10 @@ def measure_accuracy(
     score = bench.workload.score
     unit = "fraction" if score == "accuracy" else "loss"
     method = for_testing(bench.method, settings)
+    all_tasks = bench.tasks.count("test")
+    test_tasks = all_tasks or settings.test_tasks
 
-    def test(meta: Params, split: Split = "test", count: int = settings.test_tasks) -> Tensor:
+    def test(meta: Params, split: Split = "test", count: int = test_tasks) -> Tensor:
         scores = evaluate(
             method,
             bench.workload,
@@ -67,7 +67,7 @@ def measure_accuracy(
             test(
                 learner.meta,
                 "validation",
-                min(evaluation_chunk(settings), max(settings.validation_tasks, settings.test_tasks)),
+                min(evaluation_chunk(settings), max(settings.validation_tasks, test_tasks)),
             )
     per_task: dict[str, Tensor] = {}
     if settings.test and settings.untrained:
@@ -86,15 +86,15 @@ def measure_accuracy(
     if settings.test:
         progress(Progress(1.0, "testing"))
         per_task = {score: test(course.best), **per_task}
-    if settings.test and score == "accuracy":
-        per_task["neighbour_accuracy"] = neighbour_accuracy(bench.tasks, bench.seed, settings.test_tasks)
 
-    tested = f"{settings.test_tasks} test tasks, {method.inner_steps} inner steps"
-    if bench.arithmetic:
-        tested += f", {bench.arithmetic}"
-    for metric, values in per_task.items():
-        yield Reading(0, metric, float(values.mean()), unit, detail=tested)
-        yield Reading(0, f"{metric}_ci95", half_width(values), unit, detail="95% half-width over tasks")
+    tested = f"{test_tasks} test tasks" + (", all that there are" if all_tasks else "")
+    adapted = ", ".join(filter(None, (f"{tested}, {method.inner_steps} inner steps", bench.arithmetic)))
+    floors = bench.tasks.floors(bench.seed, test_tasks) if settings.test else {}
+    for metric, values in (per_task | floors).items():
+        detail = tested if metric in floors else adapted
+        yield Reading(0, metric, float(values.mean()), unit, detail=detail)
+        if test_tasks > 1:
+            yield Reading(0, f"{metric}_ci95", half_width(values), unit, detail="95% half-width over tasks")
     for step, value in course.validation:
         yield Reading(0, f"validation_{score}", value, unit, repeat=step)
     selected = (
@@ -110,8 +110,8 @@ def measure_accuracy(
     if keep_at is not None:
         yield from _kept(course.best, keep_at)
     if settings.test:
-        scores = {metric: values.tolist() for metric, values in per_task.items()}
-        yield Samples("per_task", {"task": list(range(settings.test_tasks)), **scores})
+        scores = {metric: values.tolist() for metric, values in (per_task | floors).items()}
+        yield Samples("per_task", {"task": list(range(test_tasks)), **scores})
 
 
 def _pace(course: Course) -> Iterator[Reading]:
@@ -140,14 +140,3 @@ def half_width(values: Tensor) -> float:
     """Half the 95% t interval of the mean of `values` [n], n >= 2."""
     n = len(values)
     return float(stdtrit(n - 1, 0.975)) * float(values.std()) / math.sqrt(n)
-
-
-def neighbour_accuracy(tasks: Tasks, seed: int, count: int) -> Tensor:
-    """Accuracy [count] of the class of the nearest support image, by Euclidean distance of pixels."""
-    scores = []
-    for start in range(0, count, NEIGHBOUR_CHUNK):
-        batch = tasks.sample("test", seed, start, min(NEIGHBOUR_CHUNK, count - start))
-        distances = torch.cdist(batch.query.inputs.flatten(2), batch.support.inputs.flatten(2))
-        nearest = batch.support.targets.gather(1, distances.argmin(-1))
-        scores.append((nearest == batch.query.targets).double().mean(1))
-    return torch.cat(scores)

@@ -67,4 +67,5 @@ def for_testing(method: Method, settings: AccuracySettings) -> Method:
     """The method with the inner steps of validation and test."""
     if settings.test_inner_steps is None:
         return method
+    assert isinstance(settings.test_inner_steps, int), "a cell has its method's own"
     return dataclasses.replace(method, inner_steps=settings.test_inner_steps)

@@ -4,6 +4,7 @@ BUILT_IN = {
     "glyphs": "harness.workloads.glyphs:Glyphs",
     "omniglot": "harness.workloads.omniglot:Omniglot",
     "omniglot-minimal": "harness.workloads.omniglot:OmniglotMinimal",
+    "omniglot-official-runs": "harness.workloads.official_runs:OfficialRuns",
     "sinusoid": "harness.workloads.sinusoid:Sinusoid",
     "linear-regression": "harness.workloads.linear_regression:LinearRegression",
 }

@@ -15,7 +15,7 @@ Score = Literal["accuracy", "loss"]
 
 
 class Tasks(ABC):
-    """The opened data of a workload: an endless, numbered supply of episodes."""
+    """The opened data of a workload: a numbered supply of episodes, endless where `count` does not end it."""
 
     fingerprint: str
     """Hash of the data and its splits; part of every cell's id."""
@@ -27,6 +27,15 @@ class Tasks(ABC):
         Episode i is a pure function of (workload, split, seed, i): equal for every method, batch size,
         process and machine.
         """
+
+    def count(self, split: Split) -> int | None:
+        """How many episodes `split` has, the same under every seed; None: endlessly many."""
+        return None
+
+    def floors(self, seed: int, count: int) -> dict[str, Tensor]:
+        """What learning must clear: scores [count] on test episodes 0 to `count` of classifiers that learn
+        nothing, by the name of their metric."""
+        return {}
 
 
 @dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(field,))

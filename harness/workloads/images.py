@@ -1,12 +1,14 @@
 """Few-shot classification of images: the episodic protocol of Vinyals et al. 2016, as N-way K-shot tasks."""
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
 from harness.core.episodes import Shots, TaskBatch
 from harness.core.model import Model
@@ -14,8 +16,11 @@ from harness.core.objective import cross_entropy
 from harness.core.seeds import generator
 from harness.errors import UsageError
 from harness.workloads.base import Score, Split, Tasks, Workload
+from harness.workloads.floors import neighbour_accuracy
 from harness.workloads.imageset import ImageSet, load_split, split_fingerprint
 from harness.workloads.models import Conv4, Down, Norm
+
+Numbers = NDArray[np.int64]
 
 ROTATIONS = 4  # by 0, 90, 180 and 270 degrees, each a class of its own, as in Santoro et al. 2016
 
@@ -61,7 +66,12 @@ class FewShotImages(Workload):
     def open(self, data_root: Path | None) -> Tasks:
         images = self.load(data_root)
         splits = {name: images.subset(classes) for name, classes in load_split(self.split_name).items()}
-        drawings = images.images.shape[1]
+        self.check(splits)
+        return ImageTasks(self, splits, f"{images.fingerprint}:{split_fingerprint(self.split_name)}")
+
+    def check(self, splits: Mapping[str, ImageSet]) -> None:
+        """Raise UsageError where an episode asks for more than the data have."""
+        drawings = min(images.images.shape[1] for images in splits.values())
         if self.shots + self.queries > drawings:
             raise UsageError(
                 f"workload '{self.name}': shots={self.shots} and queries={self.queries} need "
@@ -73,7 +83,6 @@ class FewShotImages(Workload):
                 f"workload '{self.name}': ways={self.ways} is more than the {len(splits[smallest].names)} "
                 f"classes of its {smallest} split; lower ways."
             )
-        return ImageTasks(self, splits, f"{images.fingerprint}:{split_fingerprint(self.split_name)}")
 
 
 class ImageTasks(Tasks):
@@ -87,25 +96,45 @@ class ImageTasks(Tasks):
     def sample(self, split: Split, seed: int, start: int, count: int) -> TaskBatch:
         w = self.workload
         images = self.splits[split].images
-        characters, drawings = images.shape[:2]
-        turned = w.rotations and split == "train"
+        characters = len(images)
         classes = np.empty((count, w.ways), np.int64)
         chosen = np.empty((count, w.ways, w.shots + w.queries), np.int64)
         seeds = []
         for row in range(count):
             draw = generator("episode", w.name, split, seed, start + row)
-            classes[row] = draw.choice(characters * (ROTATIONS if turned else 1), w.ways, replace=False)
-            chosen[row] = draw.random((w.ways, drawings)).argsort(1)[:, : w.shots + w.queries]
+            classes[row], chosen[row] = self.choose(split, draw)
             seeds.append(int(draw.integers(2**62)))
         pixels = images[(classes % characters)[..., None], chosen]
-        for quarter in range(1, ROTATIONS if turned else 1):
+        for quarter in range(1, self.turns(split)):
             where = classes // characters == quarter
             pixels[where] = np.rot90(pixels[where], quarter, axes=(-2, -1))
-        inputs = torch.from_numpy(pixels).float().div_(255)
-        return TaskBatch(_shots(inputs[:, :, : w.shots]), _shots(inputs[:, :, w.shots :]), tuple(seeds))
+        return episodes(pixels, w.shots, seeds)
+
+    def turns(self, split: Split) -> int:
+        """How many classes a character of `split` makes: one for each rotation."""
+        return ROTATIONS if self.workload.rotations and split == "train" else 1
+
+    def choose(self, split: Split, draw: np.random.Generator) -> tuple[Numbers, Numbers]:
+        """An episode's classes [ways] and the drawings of each [ways, shots + queries].
+
+        Class `character + q * characters` is the character turned by q quarters.
+        """
+        w = self.workload
+        characters, drawings = self.splits[split].images.shape[:2]
+        classes = draw.choice(characters * self.turns(split), w.ways, replace=False)
+        return classes, draw.random((w.ways, drawings)).argsort(1)[:, : w.shots + w.queries]
+
+    def floors(self, seed: int, count: int) -> dict[str, Tensor]:
+        return {"neighbour_accuracy": neighbour_accuracy(self, seed, count)}
 
 
-def _shots(images: torch.Tensor) -> Shots:
+def episodes(pixels: NDArray[np.uint8], shots: int, seeds: Sequence[int]) -> TaskBatch:
+    """Of drawings [T, ways, shots + queries, h, w]: the first `shots` of each class are its support."""
+    inputs = torch.from_numpy(pixels).float().div_(255)
+    return TaskBatch(_shots(inputs[:, :, :shots]), _shots(inputs[:, :, shots:]), tuple(seeds))
+
+
+def _shots(images: Tensor) -> Shots:
     """[T, ways, k, h, w] as shots [T, ways * k, 1, h, w] with their classes."""
     tasks, ways, k = images.shape[:3]
     targets = torch.arange(ways).repeat_interleave(k).repeat(tasks, 1)

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import ClassVar
 
+from harness.data.places import VARIABLE, find_data_root
 from harness.errors import UsageError
 from harness.workloads.images import FewShotImages
 from harness.workloads.imageset import ImageSet
@@ -30,12 +31,11 @@ class OmniglotMinimal(FewShotImages):
 
 
 def required(name: str, data_root: Path | None) -> Path:
-    """`data_root`, or a UsageError that says how to give one."""
-    if data_root is None:
+    """The folder with the images, or a UsageError that says how to get them or name it."""
+    root = find_data_root(data_root)
+    if not root.exists():
         raise UsageError(
-            f"workload '{name}' needs a local copy of its images; give its folder with --data-root DIR "
-            "or in the environment variable INNERLOOP_DATA."
+            f"workload '{name}' needs its images, and there is no folder {root}; get them with "
+            f"`innerloop data fetch {name}`, or name the folder of a copy with --data-root DIR or {VARIABLE}."
         )
-    if not data_root.exists():
-        raise UsageError(f"there is no folder {data_root}; name the one with Omniglot in --data-root.")
-    return data_root
+    return root

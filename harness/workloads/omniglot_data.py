@@ -10,37 +10,30 @@ Decoding takes seconds and every cell is a fresh process, so the decoded images 
 """
 
 import hashlib
-import io
 import json
 import os
 import tempfile
-import zipfile
 import zlib
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
+from harness.data.archives import PUBLISHED_SIDE, Member, Source, find_archive
+from harness.data.catalogue import ADDRESS
 from harness.errors import UsageError
 from harness.workloads.imageset import DRAWINGS, SIDE, SPLITS, ImageSet, load_split
 
-ADDRESS = "https://raw.githubusercontent.com/brendenlake/omniglot/master/python"
 FULL = ("images_background", "images_evaluation")
 MINIMAL = ("images_background_small1", "images_background_small2")
 
-PUBLISHED_SIDE = 105  # pixels
 FINE = 4  # 105 * 4 = 28 * 15: on a grid 4 times as fine, each pixel of the result is 15x15 points
 # [28, 105]: how many quarters of each published pixel lie in each resulting one; rows sum to 15.
 QUARTERS = (
     np.kron(np.eye(SIDE), np.ones(PUBLISHED_SIDE * FINE // SIDE)).reshape(SIDE, PUBLISHED_SIDE, FINE).sum(2)
 )
-
-# Where a copy may lie below the data root: bare, as torchvision leaves it, as the public repository has it.
-LAYOUTS = ("", "omniglot-py", "omniglot", "python", "omniglot/python")
 
 
 def load_omniglot(data_root: Path, *, expected: Collection[str] | None = None) -> ImageSet:
@@ -79,119 +72,21 @@ def _load(data_root: Path, archives: Sequence[str], expected: Collection[str]) -
     return decoded
 
 
-# --- the archives -----------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Source:
-    """One published archive, found on disk."""
-
-    archive: str  # its name as published, without ".zip"
-    path: Path  # a zip, or the folder called `archive`
-
-    def files(self) -> Iterator[tuple[PurePosixPath, "Member"]]:
-        """(Alphabet/characterNN/drawing.png, how to read it) in the order of names."""
-        members = self._zip_members() if self.path.is_file() else self._folder_members()
-        return iter(sorted(members, key=lambda pair: pair[0]))
-
-    def identity(self) -> object:
-        """Changes when the content does, as far as the file system tells: sizes and times of modification."""
-        path = str(self.path.resolve())
-        if self.path.is_file():
-            status = self.path.stat()
-            return [self.archive, path, status.st_size, status.st_mtime_ns]
-        listing = hashlib.sha256()
-        for name, size, modified in sorted(_listing(path)):
-            listing.update(f"{name}\0{size}\0{modified}\n".encode(errors="surrogateescape"))
-        return [self.archive, path, listing.hexdigest()]
-
-    def again(self) -> str:
-        """The remedy for a damaged copy."""
-        return f"download {ADDRESS}/{self.archive}.zip again"
-
-    def _zip_members(self) -> Iterator[tuple[PurePosixPath, "Member"]]:
-        try:
-            archive = zipfile.ZipFile(self.path)
-        except (zipfile.BadZipFile, EOFError, OSError, ValueError) as error:
-            reason = f"is truncated or no zip archive ({error})"
-            raise UsageError(f"{self.path} {reason}; {self.again()}.") from error
-        for name in archive.namelist():
-            path = PurePosixPath(name)
-            if len(path.parts) >= 4 and path.parts[-4] == self.archive and _is_drawing(path):
-                yield PurePosixPath(*path.parts[-3:]), Member(self, name, archive)
-
-    def _folder_members(self) -> Iterator[tuple[PurePosixPath, "Member"]]:
-        for file in self.path.glob("*/*/*.png"):
-            path = PurePosixPath(*file.relative_to(self.path).parts)
-            if _is_drawing(path):
-                yield path, Member(self, str(path), None)
-
-
-@dataclass(frozen=True)
-class Member:
-    """One PNG of a source."""
-
-    source: Source
-    name: str
-    archive: zipfile.ZipFile | None
-
-    def ink(self) -> NDArray[np.bool_]:
-        """The drawing as published: bool [105, 105]. Raises UsageError where the PNG cannot be read."""
-        try:
-            if self.archive is None:
-                content = (self.source.path / self.name).read_bytes()
-            else:
-                content = self.archive.read(self.name)
-            with Image.open(io.BytesIO(content), formats=["PNG"]) as drawing:
-                if drawing.size != (PUBLISHED_SIDE, PUBLISHED_SIDE):
-                    raise ValueError(f"{drawing.width}x{drawing.height} pixels, not 105x105")
-                return ~np.asarray(drawing.convert("1"))
-        # Pillow and zipfile raise these, and only these, on damaged content.
-        except (OSError, EOFError, SyntaxError, ValueError, zipfile.BadZipFile, zlib.error) as error:
-            raise UsageError(
-                f"{self.source.path}: the image {self.name} cannot be read ({error}); {self.source.again()}."
-            ) from error
+def _find(data_root: Path, archive: str) -> Source:
+    found = find_archive(data_root, archive)
+    if found is None:
+        raise UsageError(
+            f"{data_root} holds neither {archive}.zip nor the folder {archive}; get it with "
+            f"`innerloop data fetch {archive}`, or from {ADDRESS}/{archive}.zip, or name another folder with "
+            "--data-root."
+        )
+    return found
 
 
 def reduce(ink: NDArray[np.bool_]) -> NDArray[np.uint8]:
     """Drawings bool [n, 105, 105] as grey uint8 [n, 28, 28]: 255 times the share of ink in a pixel's area."""
     quarters = QUARTERS @ ink.astype(np.float64) @ QUARTERS.T  # whole numbers: the same on every machine
     return np.rint(quarters * 255 / QUARTERS[0].sum() ** 2).astype(np.uint8)
-
-
-def _is_drawing(path: PurePosixPath) -> bool:
-    """Whether a path is an image, and not what macOS adds to zips and folders."""
-    return path.suffix == ".png" and not any(
-        part == "__MACOSX" or part.startswith(".") for part in path.parts
-    )
-
-
-def _listing(folder: str) -> Iterator[tuple[str, int, int]]:
-    for entry in os.scandir(folder):
-        if entry.is_dir():
-            yield from _listing(entry.path)
-        else:
-            status = entry.stat()
-            yield entry.path, status.st_size, status.st_mtime_ns
-
-
-def _find(data_root: Path, archive: str) -> Source:
-    """The archive below `data_root`; a zip before a folder: one file is cheaper to identify than 20,000."""
-    known = {*FULL, *MINIMAL}
-    if data_root.is_file() and data_root.stem not in known:
-        return Source(archive, data_root)
-    root = data_root.parent if data_root.stem in known else data_root
-    for layout in LAYOUTS:
-        zipped = root / layout / f"{archive}.zip"
-        if zipped.is_file():
-            return Source(archive, zipped)
-        folder = root / layout / archive
-        if folder.is_dir():
-            return Source(archive, folder)
-    raise UsageError(
-        f"{root} holds neither {archive}.zip nor the folder {archive}; download "
-        f"{ADDRESS}/{archive}.zip and name the folder it is in with --data-root."
-    )
 
 
 def _decode(sources: Sequence[Source], expected: frozenset[str]) -> ImageSet:
@@ -220,7 +115,8 @@ def _decode(sources: Sequence[Source], expected: frozenset[str]) -> ImageSet:
         places = " and ".join(str(source.path) for source in sources)
         raise UsageError(
             f"{places}: {len(missing)} of {len(expected)} classes are missing, the first is {missing[0]}; "
-            f"download {' and '.join(source.archive + '.zip' for source in sources)} again from {ADDRESS}/."
+            f"get {' and '.join(source.archive + '.zip' for source in sources)} again with `innerloop data "
+            f"fetch`, or from {ADDRESS}/."
         )
     return ImageSet.of(list(classes), np.stack(list(classes.values())))
 

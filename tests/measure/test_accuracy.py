@@ -12,7 +12,7 @@ from harness.core.episodes import Shots, TaskBatch
 from harness.core.objective import task_objectives
 from harness.core.outer import Adam
 from harness.core.record import Records
-from harness.measure.accuracy import half_width, measure_accuracy, neighbour_accuracy
+from harness.measure.accuracy import half_width, measure_accuracy
 from harness.measure.bench import Bench
 from harness.measure.doubts import doubts
 from harness.measure.tracker import VirtualOutOfMemory
@@ -21,6 +21,7 @@ from harness.protocol import Reading, Samples
 from harness.training.evaluation import evaluate, evaluation_chunk
 from harness.training.meta_learner import Diverged
 from harness.workloads.base import Split, Tasks, Workload
+from harness.workloads.floors import neighbour_accuracy
 from harness.workloads.glyphs import Glyphs
 from harness.workloads.sinusoid import Sinusoid
 from methods.fomaml import FOMAML
@@ -218,6 +219,43 @@ def test_evaluation_takes_every_task_once_whatever_the_chunk(workload: Workload)
             (objectives.query.predict(phi).argmax(-1) == objectives.query.shots.targets).double().mean(1)
         )
     torch.testing.assert_close(whole[4:5], expected.detach(), rtol=1e-4, atol=1e-6)
+
+
+class Finite(Glyphs):
+    """Letters with seven test episodes and a floor of its own."""
+
+    def open(self, data_root: Any) -> Tasks:
+        inside = super().open(data_root)
+
+        class Seven(Tasks):
+            fingerprint = "seven"
+
+            def count(self, split: Split) -> int | None:
+                return 7 if split == "test" else None
+
+            def sample(self, split: Split, seed: int, start: int, count: int) -> TaskBatch:
+                assert split != "test" or start + count <= 7
+                return inside.sample(split, seed, start, count)
+
+            def floors(self, seed: int, count: int) -> dict[str, torch.Tensor]:
+                return {"coin_accuracy": torch.full((count,), 0.5, dtype=torch.float64)}
+
+        return Seven()
+
+
+@pytest.mark.parametrize("asked", [3, 60])
+def test_a_test_split_that_ends_is_taken_whole_with_the_floors_that_its_workload_has(asked: int) -> None:
+    settings = QUICK.model_copy(update={"meta_steps": 1, "test_tasks": asked})
+    workload = Finite(ways=2, shots=1, queries=5, filters=8)
+    readings, samples = run(bench(workload, FAST, settings))
+    assert set(samples) == {"task", "accuracy", "untrained_accuracy", "coin_accuracy"}
+    assert samples["task"] == list(range(7))
+    assert [readings["coin_accuracy", 0].value, readings["coin_accuracy_ci95", 0].value] == [0.5, 0.0]
+    assert readings["accuracy", 0].detail == "7 test tasks, all that there are, 1 inner steps"
+    assert readings["coin_accuracy", 0].detail == "7 test tasks, all that there are"
+    assert readings["accuracy", 0].value == pytest.approx(np.mean(samples["accuracy"]), rel=1e-12)
+    low, high = stats.t.interval(0.95, 6, scale=stats.sem(samples["accuracy"]))
+    assert readings["accuracy_ci95", 0].value == pytest.approx((high - low) / 2, rel=1e-9)
 
 
 # --- the memory budget ------------------------------------------------------------------------------------

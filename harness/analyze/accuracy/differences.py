@@ -69,7 +69,7 @@ class _Pair:
 
 def differences_in(scores: Scores, cells: Path) -> list[Difference]:
     """Those of one workload."""
-    chosen = _chosen_points(scores)
+    chosen = chosen_points(scores)
     pairs = list(_pairs(scores, chosen))
     if not pairs:
         return []
@@ -117,7 +117,7 @@ def differences_in(scores: Scores, cells: Path) -> list[Difference]:
     return found
 
 
-def _chosen_points(scores: Scores) -> dict[str, tuple[int, float]]:
+def chosen_points(scores: Scores) -> dict[str, tuple[int, float]]:
     """Of each label the point with the best mean score on validation tasks, and that score, higher better.
 
     Of equals that of fewer steps; and only of those that the most seeds finished: where one diverged, the

@@ -103,16 +103,19 @@ def _tested(details: np.ndarray) -> int | None:
     return None
 
 
-def task_scores(cells: Path, scores: Scores, point: int, seed: int) -> pd.Series | None:
+def task_scores(
+    cells: Path, scores: Scores, point: int, seed: int, floor: str | None = None
+) -> pd.Series | None:
     """Of each test task, by its number; None where the cell has left no such file.
 
-    Nor where the file is not of this row: its mean is another.
+    Nor where the file is not of this row: its mean is another. floor: the metric that is wanted in place of
+    the method's own score.
     """
     path = cells / scores.cell[point, seed] / PER_TASK
+    wanted = floor or scores.metric
     try:
-        table = pd.read_csv(path, usecols=["task", scores.metric]).dropna()
+        table = pd.read_csv(path, usecols=list({"task", scores.metric, wanted})).dropna().set_index("task")
     except (OSError, ValueError):
         return None
-    values = table.set_index("task")[scores.metric]
-    same = np.isclose(values.mean(), scores.mean[point, seed], rtol=SAME_MEAN, atol=0)
-    return values.astype(float) if same and values.index.is_unique else None
+    same = np.isclose(table[scores.metric].mean(), scores.mean[point, seed], rtol=SAME_MEAN, atol=0)
+    return table[wanted].astype(float) if same and table.index.is_unique else None

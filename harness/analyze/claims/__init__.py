@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from harness.analyze.claims.accuracies import TABLE_2_REACHED, TABLE_3_REACHED
 from harness.analyze.claims.claim import NOT_MEASURED, NOT_REPRODUCED, REPRODUCED, Claim, Stated, judged
 from harness.analyze.claims.cost import NO_DEARER
 from harness.analyze.claims.figure2 import ERRORS, TIME
@@ -26,6 +27,7 @@ STATED: tuple[Stated, ...] = (
     *(PATH, VANISHING, MEMORY_LIMIT, MEMORY_FACTOR, NO_DEARER, GAINS),
     *(ERRORS, CURVES, TIME),
     *(COMPUTE_PLAIN, COMPUTE_ACCELERATED, ORDERS, ERROR_UNROLLED, ERROR_TRUNCATED, ERROR_IMPLICIT),
+    *(TABLE_2_REACHED, TABLE_3_REACHED),
 )
 
 

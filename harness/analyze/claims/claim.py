@@ -26,6 +26,7 @@ class Outcome:
     words: str
     workload: str = ""
     evidence: tuple[Evidence, ...] = ()
+    differs: str = ""  # in what its protocol is not the paper's, where that is known better than at large
 
 
 Judge = Callable[[LoadedRun], Iterable[Outcome]]
@@ -92,7 +93,7 @@ def _claim(stated: Stated, protocol: Protocol, outcome: Outcome) -> Claim:
         evidence=outcome.evidence,
         run=protocol.name,
         workload=outcome.workload,
-        differs=protocol.differences(outcome.evidence) if decided else "",
+        differs=outcome.differs or (protocol.differences(outcome.evidence) if decided else ""),
         command=stated.command,
     )
 

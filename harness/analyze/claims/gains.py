@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from harness.analyze.accuracy.difference import Difference
 from harness.analyze.accuracy.differences import accuracy_differences
 from harness.analyze.claims.claim import NOT_MEASURED, NOT_REPRODUCED, REPRODUCED, Outcome, Stated
-from harness.analyze.claims.protocol import META_STEPS, meta_steps_of
+from harness.analyze.claims.protocol import ENOUGH_TRAINING, LEAST_TRAINING, Training
 from harness.analyze.claims.roles import IMAML, MAML
 from harness.analyze.intervals import SEEDS_FOR_T
 from harness.analyze.loaded import LoadedRun
@@ -14,8 +14,6 @@ from harness.analyze.words import listed
 LEAST_GAIN = 0.002
 """Of accuracy: where Hessian-free iMAML gains on MAML in the paper's Table 2, it does so by 0.2 points at the
 least (Omniglot 20-way 5-shot, 99.14 against 98.9)."""
-
-LEAST_TRAINING = META_STEPS // 10
 
 
 def accuracy_gains(run: LoadedRun) -> Iterator[Outcome]:
@@ -26,22 +24,12 @@ def accuracy_gains(run: LoadedRun) -> Iterator[Outcome]:
         if difference.metric == "accuracy" and MAML in methods and methods & set(IMAML):
             implicit = difference.first if difference.first_method in IMAML else difference.second
             found.setdefault(difference.workload, []).append(difference.seen_from(implicit))
-    untrained = _trained_too_briefly(meta_steps_of(run))
     for workload, every in found.items():
         if chosen := [difference for difference in every if difference.chosen]:
-            yield _gains(workload, chosen, untrained)
+            yield _gains(workload, chosen, Training.of(run, workload).too_brief)
         else:
             words = "no validation scores choose the inner steps at which to compare iMAML and MAML"
             yield Outcome(verdict=NOT_MEASURED, words=words, workload=workload)
-
-
-def _trained_too_briefly(meta_steps: int | None) -> str:
-    """Why accuracies of such a training say nothing yet; empty where they do."""
-    if meta_steps is None:
-        return f"For how many meta-steps they were trained is not known; judged from {LEAST_TRAINING:,} on"
-    if meta_steps < LEAST_TRAINING:
-        return f"Trained for {meta_steps:,} meta-steps; judged from {LEAST_TRAINING:,} on"
-    return ""
 
 
 def _gains(workload: str, differences: list[Difference], untrained: str) -> Outcome:
@@ -95,8 +83,8 @@ GAINS = Stated(
     "accurate than MAML (than each, where several were run) on test tasks: a t test on differences paired by "
     "seed, three or more, with Holm's correction over all comparisons on the workload, at 5%. Not reproduced "
     "where every variant is less accurate, or its 95% interval ends below a gain of 0.2 points, the least of "
-    f"the paper's Table 2. Judged are trainings of {LEAST_TRAINING:,} meta-steps or more, a tenth of what "
-    "the authors' code asks for: accuracies before that tell how fast a method begins to learn.",
+    f"the paper's Table 2. Judged are {ENOUGH_TRAINING}: accuracies before that "
+    "tell how fast a method begins to learn.",
     needs="accuracies of iMAML and MAML on image classification, three seeds at least, well trained",
     command="innerloop run omniglot-minimal --measure accuracy --seed 0,1,2,3,4 "
     f"--set accuracy.meta_steps={LEAST_TRAINING} --data-root path/to/omniglot",

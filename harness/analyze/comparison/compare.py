@@ -133,7 +133,7 @@ class Refusals:
 
     same_run: bool
     hardware: str  # empty where times may be compared
-    measures: dict[str, str]
+    measures: dict[tuple[str, str], str]  # on a workload
     points: dict[tuple[Any, ...], str]
     devices: tuple[str, str]
 
@@ -145,7 +145,12 @@ class Refusals:
             hardware=(UNKNOWN_MACHINE if machine_unknown(base, other) else OTHER_MACHINE)
             if hardware_refusal(base, other)
             else "",
-            measures={m: f"measured in another way: {'; '.join(p)}" for m, p in protocols.items() if p},
+            measures={
+                (measure, workload): f"measured in another way: {'; '.join(changed)}"
+                for measure, of_workloads in protocols.items()
+                for workload, changed in of_workloads.items()
+                if changed
+            },
             points=_protocol_changes(aligned),
             devices=(_device(base), _device(other)),
         )
@@ -154,7 +159,7 @@ class Refusals:
         """The change, with its figures alone where the two sides are not one experiment."""
         if self.same_run and change.label == change.other_label:
             return change
-        why = self.measures.get(change.measure) or self.points.get(change.point, "")
+        why = self.measures.get((change.measure, change.workload)) or self.points.get(change.point, "")
         if not why and change.kind == "seconds":  # a ratio within a run crosses machines
             why = self.hardware
         counted_alike = "" in self.devices or self.devices[0] == self.devices[1]

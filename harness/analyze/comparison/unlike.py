@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from harness.analyze.asked import asked
 from harness.analyze.caveats import machine_in_words
 from harness.analyze.comparison.sides import Side, sides_of
 from harness.analyze.finding import Finding
@@ -69,8 +70,7 @@ def unlike_sides(base: Side, other: Side, measures: Sequence[str] = MEASURES) ->
     if facts:
         yield f"{base.name} and {other.name} differ in {'; '.join(facts)}."
     for measure in measures:
-        if changed := protocol_differences(base, other, measure):
-            yield f"The {measure} measure differs: {'; '.join(changed)}. Its points are not called."
+        yield from _protocols_in_words(measure, protocol_differences(base, other, measure))
     budgets = [side.run.manifest.get("memory_budget") for side in (base, other)]
     if budgets[0] != budgets[1]:
         said = [f"{budget:,} bytes" if budget is not None else "none" for budget in budgets]
@@ -141,24 +141,41 @@ def _machines_of_times(run: LoadedRun) -> dict[str, dict[str, Any]]:
     return dict(sorted(by_words.items()))
 
 
-def protocol_differences(base: Side, other: Side, measure: str) -> list[str]:
+def protocol_differences(base: Side, other: Side, measure: str) -> dict[str, list[str]]:
     """What the suites say of a measure in different ways, a clause each: such points are not one experiment.
 
+    Of every workload that both runs have; of the measure at large, as of "", where they have none in common.
     Empty where one of the manifests does not tell, or one run has no such measure.
     """
-    contents = [side.run.manifest.get("content", {}) for side in (base, other)]
-    tables = [content.get(measure) for content in contents]
-    if not all(isinstance(table, dict) for table in tables):
+    first, second = (set(s.run.rows.workload[s.run.rows.measure == measure]) for s in (base, other))
+    return {place: _differences_on(base, other, measure, place) for place in sorted(first & second) or [""]}
+
+
+def _differences_on(base: Side, other: Side, measure: str, workload: str) -> list[str]:
+    first, second = (asked(side.run, measure, workload) for side in (base, other))
+    if not first or not second:
         return []
-    first, second = ({k: v for k, v in (SINCE | t).items() if k not in BESIDE_THE_POINT} for t in tables)
+    first, second = SINCE | first, SINCE | second
     if measure in ("time", "accuracy"):  # what its arithmetic hangs on costs time too
+        contents = [side.run.manifest.get("content", {}) for side in (base, other)]
         first, second = (t | {name: c.get(name, False) for name in ("deterministic", "tf32")}
                          for t, c in zip((first, second), contents, strict=True))  # fmt: skip
     return [
         f"{name} {_said(first.get(name))} in {base.letter}, {_said(second.get(name))} in {other.letter}"
-        for name in sorted({*first, *second})
+        for name in sorted({*first, *second} - BESIDE_THE_POINT)
         if first.get(name) != second.get(name)
     ]
+
+
+def _protocols_in_words(measure: str, found: dict[str, list[str]]) -> Iterator[str]:
+    """A sentence for all workloads where they say the same, otherwise one for each that differs."""
+    of_each = {tuple(changed) for changed in found.values()}
+    for workload, changed in found.items():
+        if changed and len(of_each) > 1:
+            words = "; ".join(changed)
+            yield f"The {measure} measure differs on {workload}: {words}. Its points there are not called."
+    if len(of_each) == 1 and (changed := next(iter(found.values()))):
+        yield f"The {measure} measure differs: {'; '.join(changed)}. Its points are not called."
 
 
 def _facts(base: Side, other: Side) -> list[str]:
@@ -205,6 +222,8 @@ def _changes(base: Side, other: Side, names: dict[str, str]) -> Iterator[str]:
 def _said(value: Any) -> str:
     if value is None:
         return ABSENT
+    if isinstance(value, dict):  # by method
+        return ", ".join(f"{name} {_said(own)}" for name, own in value.items())
     if isinstance(value, list):
         return ", ".join(map(str, value))
     return str(value)

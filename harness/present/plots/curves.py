@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from harness.analyze.gradient import ERRORS
+from harness.analyze.summary import FLOORS
 from harness.frame import split_workload
 from harness.present.palette import NEWTON_METHODS, label_order
 from harness.present.plots.pictures import PICTURES
@@ -20,10 +21,10 @@ NOTHING = 1e-17  # where an error of 0 is drawn, a tenth of float64's spacing at
 @dataclass(frozen=True, kw_only=True)
 class Curves:
     """`points` has run, method, method_label, inner_steps, x (the place along the axis), value, low, high,
-    untrained, neighbour, budget, predicted (of what did not fit its budget), status, failed, failure, flag,
-    `over_budget`: whether it was the virtual budget that memory ran out of, rather than the machine, and
-    `is_nothing`: whether it is an error of 0. `overlaid` are all runs of the picture, also where this panel
-    has one of them only: a run looks the same everywhere."""
+    untrained, neighbour, hausdorff, budget, predicted (of what did not fit its budget), status, failed,
+    failure, flag, `over_budget`: whether it was the virtual budget that memory ran out of, rather than the
+    machine, and `is_nothing`: whether it is an error of 0. `overlaid` are all runs of the picture, also where
+    this panel has one of them only: a run looks the same everywhere."""
 
     workload: str
     xlabel: str
@@ -129,7 +130,7 @@ def curves_of(name: str, summary: pd.DataFrame, overlaid: Sequence[str] = ()) ->
         oom = part.status == "oom"
         points["over_budget"] = oom & part.detail.map(lambda detail: VIRTUAL in str(detail)).astype(bool)
         columns = {"value": picture.value, "low": picture.low, "high": picture.high}
-        for column, source in (columns | {"untrained": "untrained", "neighbour": "neighbour"}).items():
+        for column, source in (columns | {name: name for name in ("untrained", *FLOORS)}).items():
             points[column] = part[source] * unit if source in part else float("nan")
         for column in ("budget", "predicted"):
             of_memory = f"{column}_bytes" in part

@@ -20,11 +20,12 @@ from harness.present.plots.captions import Caption
 from harness.present.plots.curves import JOIN, curves_of, points_shown
 from harness.present.plots.figures import looks_of, measure_figure, overview_figure
 from harness.present.plots.pareto import measure_of, measures_of, pareto_figure
-from harness.present.plots.pictures import OVERVIEW, PARETO, PICTURES, TRACE
+from harness.present.plots.pictures import OVERVIEW, PARETO, PICTURES, TRACE, TRAINING
 from harness.present.plots.scales import without_logarithm
 from harness.present.plots.sheet import save
 from harness.present.plots.style import SCREEN, Style
 from harness.present.plots.trace import summarise_traces, trace_figure
+from harness.present.plots.training import summarise_training, training_figure
 from harness.present.plots.wanted import EVERYTHING, Wanted
 
 SUMMARIES: dict[str, Callable[[LoadedRun], pd.DataFrame]] = {
@@ -97,7 +98,8 @@ def write_picture(drawn: Drawn, out: Path, formats: Sequence[str], style: Style)
 def draw_pictures(
     runs: Sequence[LoadedRun], style: Style = SCREEN, wanted: Wanted = EVERYTHING
 ) -> Iterator[Drawn]:
-    """The `PICTURES` of what was measured, an overview of them, what accuracy costs, and memory over a step.
+    """The `PICTURES` of what was measured, an overview of them, what accuracy costs, memory over a step, and
+    validation over meta-steps.
 
     What no run has is left out. Several workloads are panels; several runs share axes, told apart by line
     style, and what is unlike about them is noted. A figure is written with `sheet.render`, in
@@ -153,6 +155,15 @@ def draw_pictures(
             with style.applied():
                 figure, captions = trace_figure(traces, looks, style=style, notes=notes)
             yield Drawn(name=TRACE, figure=figure, captions=captions, points=traces, notes=notes)
+    if wanted.has(TRAINING):
+        curves = wanted.of(summarise_training(runs, names))
+        if len(curves):
+            notes = unlike_in(["accuracy"])
+            with style.applied():
+                figure, captions = training_figure(
+                    curves, looks, style=style, logs=wanted.logs, notes=notes, overlaid=names
+                )
+            yield Drawn(name=TRAINING, figure=figure, captions=captions, points=curves, notes=notes)
 
 
 def summarise(runs: Sequence[LoadedRun], measure: str) -> pd.DataFrame:

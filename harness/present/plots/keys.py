@@ -10,6 +10,12 @@ from harness.present.palette import GREY, INK, LINE_STYLES, Look, label_order
 from harness.present.plots.curves import NOTHING, Curves
 from harness.present.plots.style import Style
 
+FLOOR_LINES: dict[str, tuple[str, Any]] = {
+    "neighbour": ("nearest neighbour in pixels", "-"),
+    "hausdorff": ("modified Hausdorff distance", (0, (7, 1.5, 1.5, 1.5))),
+}
+"""What each of the floors that learn nothing is called and how its line is drawn."""
+
 
 def mark_keys(drawn: list[Curves], style: Style) -> list[Line2D]:
     """What line styles, rings and crosses mean, where they occur."""
@@ -18,8 +24,7 @@ def mark_keys(drawn: list[Curves], style: Style) -> list[Line2D]:
     if any(curves.points.untrained.notna().any() for curves in drawn):
         dots: Any = (0, (1, 2)) if len(overlaid) > 1 else (0, (4, 3))
         keys.append(key_of("same adaptation, untrained start", style, alpha=0.4, lw=1, ls=dots))
-    if any(curves.points.neighbour.notna().any() for curves in drawn):
-        keys.append(key_of("nearest neighbour in pixels", style, color=GREY, lw=0.8))
+    keys += floor_keys([curves.points for curves in drawn], style)
     if any(curves.points.value.isna().any() for curves in drawn):
         keys.append(key_of("failed: no value", style, marker="x", ls="", mew=2, ms=6))
     if any(curves.budgets() for curves in drawn):
@@ -34,6 +39,16 @@ def mark_keys(drawn: list[Curves], style: Style) -> list[Line2D]:
     if any((curves.own_flags != "").any() for curves in drawn):
         keys.append(flag_key(style))
     return keys
+
+
+def floor_keys(every: Iterable[pd.DataFrame], style: Style) -> list[Line2D]:
+    """Of the floors that any of these points have, in columns of their names."""
+    every = list(every)
+    return [
+        key_of(name, style, color=GREY, lw=0.8, ls=dash)
+        for floor, (name, dash) in FLOOR_LINES.items()
+        if any(points[floor].notna().any() for points in every)
+    ]
 
 
 def flag_key(style: Style) -> Line2D:

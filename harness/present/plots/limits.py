@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
+from harness.analyze.summary import FLOORS
 from harness.present.palette import GREY, Look, label_order
 from harness.present.plots.curves import PREDICTIONS_TO, Curves, chance
 from harness.present.plots.lettering import width_of
@@ -21,7 +22,7 @@ UNIT_NAMES = ("MiB", "GiB", "TiB")
 
 def reach(curves: Curves) -> tuple[float, float]:
     """The smallest and largest value that the axis must show, before any room for crosses; NaN if none."""
-    values = curves.points[["value", "low", "high", "untrained", "neighbour"]].to_numpy(float)
+    values = curves.points[["value", "low", "high", "untrained", *FLOORS]].to_numpy(float)
     seen = values[np.isfinite(values)]
     budgets = list(curves.budgets())
     needed = curves.points.predicted.max()

@@ -6,7 +6,7 @@ from matplotlib.axes import Axes
 
 from harness.present.palette import GREY, INK, Look
 from harness.present.plots.curves import Curves, chance
-from harness.present.plots.keys import line_style
+from harness.present.plots.keys import FLOOR_LINES, line_style
 from harness.present.plots.limits import draw_limits, set_limits
 from harness.present.plots.margin import label_ends
 from harness.present.plots.scales import BY_DATA, Logs, set_scales
@@ -69,7 +69,7 @@ def draw_panel(
                 zorder=3.5, label=f"{run}: {label}, flagged",
             )  # fmt: skip
         ends.setdefault(label, (float(known.value.iloc[-1]), known.x.iloc[-1] == last))
-    _floors(ax, curves, style)
+    draw_floors(ax, curves.points, chance(curves.workload) if curves.bounded else None, style)
     set_limits(ax, curves)
     draw_limits(ax, curves, looks, style)
     if end_labels:
@@ -93,12 +93,11 @@ def _partly_failed(ax: Axes, x: pd.Series, known: pd.DataFrame, style: Style) ->
                         ha="right" if late else "left", color=INK)  # fmt: skip
 
 
-def _floors(ax: Axes, curves: Curves, style: Style) -> None:
-    """What learning must clear: a nearest neighbour in pixels, which a key names, and guessing."""
-    neighbour = curves.points.neighbour.dropna()
-    if len(neighbour):
-        ax.axhline(float(neighbour.mean()), color=GREY, linewidth=0.8, zorder=1)
-    level = chance(curves.workload) if curves.bounded else None
+def draw_floors(ax: Axes, points: pd.DataFrame, level: float | None, style: Style) -> None:
+    """What learning must clear: classifiers that learn nothing, which keys name, and guessing."""
+    for floor, (_, dash) in FLOOR_LINES.items():
+        if len(known := points[floor].dropna()):
+            ax.axhline(float(known.mean()), color=GREY, linewidth=0.8, linestyle=dash, zorder=1)
     if level is not None:
         ax.axhline(level, color=GREY, linewidth=0.8, linestyle=(0, (1, 2)), zorder=1)
         ax.annotate(

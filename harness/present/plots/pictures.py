@@ -56,6 +56,7 @@ PICTURES = {
             "untrained_loss",
             "neighbour_accuracy",
             "neighbour_loss",
+            "hausdorff_accuracy",
         ),
         shows=("accuracy", "loss"),
         value="mean",
@@ -96,5 +97,5 @@ PICTURES = {
     ),
     "gradient-work": _error("implicit", IMPLICIT, of_work=True),
 }
-OVERVIEW, PARETO, TRACE = "overview", "pareto", "memory-trace"
-ALL_PICTURES = (*PICTURES, OVERVIEW, PARETO, TRACE)
+OVERVIEW, PARETO, TRACE, TRAINING = "overview", "pareto", "memory-trace", "training"
+ALL_PICTURES = (*PICTURES, OVERVIEW, PARETO, TRACE, TRAINING)

@@ -6,12 +6,16 @@ from typing import Any
 
 import pandas as pd
 
+from harness.analyze.asked import asked
 from harness.analyze.loaded import LoadedRun
+from harness.analyze.words import listed
 from harness.frame import split_workload
-from harness.present.palette import NEWTON_METHODS, label_order
+from harness.present.methods_used import methods_used
+from harness.present.palette import NEWTON_METHODS
 from harness.present.plots.limits import in_words
 from harness.present.report.blocks import Cell, Table
 from harness.present.report.cells import text
+from harness.present.words import names_apart
 from harness.settings import format_settings
 
 UNKNOWN = "unknown: the manifest does not say"
@@ -45,32 +49,16 @@ def methods_table(runs: dict[str, LoadedRun]) -> Table:
     several = len(runs) > 1
     lines: list[tuple[Cell, ...]] = []
     for run, loaded in runs.items():
-        used = loaded.rows[["method", "method_label", "workload", "settings"]].drop_duplicates()
-        found: dict[tuple[str, str, str], list[str]] = {}
-        for method, label, workload, settings in used.itertuples(index=False, name=None):
-            found.setdefault((method, label, settings), []).append(workload)
-        for (_, label, settings), workloads in sorted(
-            found.items(), key=lambda item: label_order(*item[0][:2])
-        ):
+        for label, where, settings in methods_used(loaded.rows):
             values = json.loads(settings)
             outer = values.pop("outer", None)
-            name = f"{label} ({_where(workloads, used)})" if _is_told_apart(label, used) else label
+            name = f"{label} ({where})" if where else label
             line = (Cell(name), text(_outer(outer)), text(format_settings(values).replace(",", ", ")))
             lines.append((*line[:1], Cell(run), *line[1:]) if several else line)
     columns = ("method", *(["run"] if several else []), "outer rule", "settings")
     newton = sorted({method for run in runs.values() for method in run.rows.method} & NEWTON_METHODS)
     notes = (f"An inner step of {', '.join(newton)} is a Newton step.",) if newton else ()
     return Table(caption="Methods and their settings", columns=columns, lines=lines, notes=notes)
-
-
-def _is_told_apart(label: str, used: pd.DataFrame) -> bool:
-    """Whether a label has other settings on another workload."""
-    return bool(used[used.method_label == label].settings.nunique() > 1)
-
-
-def _where(workloads: list[str], used: pd.DataFrame) -> str:
-    names = {split_workload(each)[0] for each in used.workload}
-    return ", ".join(dict.fromkeys(split_workload(w)[0] if len(names) > 1 else w for w in workloads))
 
 
 def _outer(outer: Any) -> str:
@@ -124,9 +112,14 @@ def _seeds(run: LoadedRun, measure: str) -> str:
 
 def _inner_steps(run: LoadedRun, measure: str) -> str:
     rows = run.rows[run.rows.measure == measure]
+    names = names_apart(dict.fromkeys(rows.workload))
     found: dict[str, list[str]] = {}
     for label, part in rows.groupby("method_label", sort=False):
-        found.setdefault(_listed(part.inner_steps), []).append(str(label))
+        on: dict[str, list[str]] = {}
+        for workload, own in part.groupby("workload", sort=False):
+            on.setdefault(_listed(own.inner_steps), []).append(names[str(workload)])
+        told = [steps if len(on) == 1 else f"{steps} on {listed(where)}" for steps, where in on.items()]
+        found.setdefault("; ".join(told), []).append(str(label))
     if len(found) == 1:
         return next(iter(found))
     return "; ".join(f"{steps} ({', '.join(labels)})" for steps, labels in found.items())
@@ -146,13 +139,22 @@ def _budget(run: LoadedRun) -> str:
 def _of_measure(name: str, *, absent: str = UNKNOWN, template: str = "{}") -> Callable[[LoadedRun, str], str]:
     """A setting of a measure; `absent` is what its absence means in a manifest that has the measure."""
 
-    def of(run: LoadedRun, measure: str) -> str:
-        settings = _content(run).get(measure)
-        if not isinstance(settings, dict):
-            return UNKNOWN
+    def answer(settings: dict[str, Any]) -> str:
         return template.format(_whole(settings[name])) if name in settings else absent
 
-    return of
+    return lambda run, measure: _on_workloads(run, measure, answer)
+
+
+def _on_workloads(run: LoadedRun, measure: str, answer: Callable[[dict[str, Any]], str]) -> str:
+    """What a measure's settings say on each of its workloads, said once where they say the same."""
+    found: dict[str, list[str]] = {}
+    names = names_apart(run.rows[run.rows.measure == measure].workload.unique())
+    for workload, name in names.items():
+        settings = asked(run, measure, workload)
+        found.setdefault(answer(settings) if settings else UNKNOWN, []).append(name)
+    if len(found) == 1:
+        return next(iter(found))
+    return "; ".join(f"{said} ({listed(where)})" for said, where in found.items())
 
 
 def _only(
@@ -169,8 +171,11 @@ def _meta_steps(run: LoadedRun, measure: str) -> str:
 
 
 def _selection(run: LoadedRun, measure: str) -> str:
-    settings = _content(run).get(measure)
-    if not isinstance(settings, dict) or not {"validate_every", "validation_tasks"} <= set(settings):
+    return _on_workloads(run, measure, _selected)
+
+
+def _selected(settings: dict[str, Any]) -> str:
+    if not {"validate_every", "validation_tasks"} <= set(settings):
         return UNKNOWN
     return (
         f"the parameters that are best on {_whole(settings['validation_tasks'])} validation tasks, looked at "
@@ -180,13 +185,19 @@ def _selection(run: LoadedRun, measure: str) -> str:
 
 def _untrained(run: LoadedRun, measure: str) -> str:
     rows = run.rows[(run.rows.measure == measure) & run.rows.value.notna()]
-    floors = {"untrained_": "the untrained initialisation", "neighbour_": "nearest neighbour on the inputs"}
+    floors = {
+        "untrained_": "the untrained initialisation",
+        "neighbour_": "nearest neighbour on the inputs",
+        "hausdorff_": "modified Hausdorff distance",
+    }
     found = [words for start, words in floors.items() if rows.metric.str.startswith(start).any()]
     return ", ".join(found) or "none measured"
 
 
 def _whole(value: Any) -> str:
     """A manifest is a file, and may hold anything."""
+    if isinstance(value, dict):  # by method
+        return ", ".join(f"{name} {_whole(own)}" for name, own in value.items())
     return f"{value:,}" if isinstance(value, int) else str(value)
 
 

@@ -18,7 +18,9 @@ from harness.analyze.scaling.crossings import Crossing, telling
 from harness.analyze.scaling.growth import MIB, Scaling
 from harness.analyze.scaling.laws import scaling_fits
 from harness.analyze.scaling.pairs import paired_ratios
+from harness.analyze.summary import FLOORS
 from harness.analyze.words import counted
+from harness.present.methods_used import methods_used
 from harness.present.palette import NEWTON_METHODS, label_order, method_order
 from harness.present.tables.caveats import failure_table, flag_table
 from harness.present.tables.cost import cost_sections
@@ -26,7 +28,9 @@ from harness.present.tables.differences import difference_sections
 from harness.present.tables.efficient import efficient_sections
 from harness.present.tables.gradient import gradient_sections
 from harness.present.tables.grid import PARTLY, bare_table, grid, section
+from harness.present.tables.published import published_sections
 from harness.present.tables.readings import readings_sections
+from harness.present.tables.training import training_sections
 from harness.present.tables.tuning import tuning_sections
 from harness.settings import format_settings
 
@@ -46,6 +50,8 @@ def show_run(run: LoadedRun | Path | str) -> list[RenderableType]:
         if len(untrained := part.dropna(subset="untrained")):
             floor = grid(untrained, "untrained", _untrained_loss if loss else _untrained_percent)
             shown.append(section("The same adaptation from the untrained initialisation", floor, []))
+    shown += published_sections(run)
+    shown += training_sections(run)
     shown += difference_sections(accuracy_differences(run))
     shown += gradient_sections(run)
     readings = memory_readings(frame)
@@ -113,10 +119,9 @@ def settings_table(frame: pd.DataFrame) -> Table:
     table = bare_table()
     table.add_column("method", overflow="fold", min_width=8)
     table.add_column("settings", overflow="fold", ratio=1)
-    methods = frame[["method", "method_label", "settings"]].drop_duplicates()
-    rows = sorted(methods.itertuples(index=False, name=None), key=lambda row: label_order(*row[:2]))
-    for _, label, settings in rows:
-        table.add_row(Text(label), Text(format_settings(json.loads(settings)).replace(",", ", ")))
+    for label, where, settings in methods_used(frame):
+        name = f"{label} ({where})" if where else label
+        table.add_row(Text(name), Text(format_settings(json.loads(settings)).replace(",", ", ")))
     return table
 
 
@@ -159,7 +164,7 @@ def _about_accuracy(part: pd.DataFrame, loss: bool) -> list[str]:
     template, scale = ("{:.3g}", 1) if loss else ("{:.1f}", 100)
     floors = [
         f"{name} {_range(scale * part[column].min(), scale * part[column].max(), template)}"
-        for name, column in (("untrained", "untrained"), ("nearest neighbour", "neighbour"))
+        for column, name in ({"untrained": "untrained"} | FLOORS).items()
         if part[column].notna().any()
     ]
     return [*notes, *([f"Floors: {', '.join(floors)}."] if floors else [])]

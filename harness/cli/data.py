@@ -1,0 +1,133 @@
+"""`innerloop data list|fetch|verify|bench`"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from harness.cli.data_root import DataRoot
+from harness.errors import NothingSelected, UsageError
+
+if TYPE_CHECKING:
+    from harness.data.catalogue import Archive
+
+ALL_OK, GATE_FAILED = 0, 4
+
+app = typer.Typer(
+    name="data",
+    help="Datasets: what exists, where it lies, how to get it, whether it is sound.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+
+
+@app.command("list")
+def list_data(data_root: DataRoot = None) -> int:
+    """List the datasets: what they hold, how large they are, and where they lie or how to get them."""
+    from harness.data.archives import find_archive
+    from harness.data.catalogue import DATASETS
+    from harness.data.places import find_data_root
+
+    root = find_data_root(data_root)
+    typer.echo(f"data root: {root}{'' if root.exists() else ' (not there yet)'}")
+    for dataset in DATASETS:
+        typer.echo(f"\n{dataset.name}: {dataset.what}")
+        for archive in dataset.archives:
+            found = find_archive(root, archive.name)
+            where = f"at {found.path}" if found else f"get it with `innerloop data fetch {dataset.name}`"
+            typer.echo(f"  {archive.file}, {megabytes(archive.size)}, {archive.contents}")
+            typer.echo(f"    {where}")
+        if dataset.forms:
+            typer.echo(f"  {dataset.forms}")
+    return ALL_OK
+
+
+@app.command("fetch")
+def fetch_data(
+    names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Of datasets, or of archives.")],
+    data_root: DataRoot = None,
+    source: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            metavar="URL|PATH",
+            help="Another address with the archives as published, or a local copy of them: zips or folders.",
+        ),
+    ] = None,
+    timeout: Annotated[
+        str, typer.Option(metavar="TIME", help="How long to bear with a server that sends nothing.")
+    ] = "30s",
+) -> int:
+    """Get datasets into the data root. What was cut goes on, and only what is as published gets its name."""
+    from harness.cli.fetching import display
+    from harness.data.catalogue import ADDRESS, choose
+    from harness.data.download import Patience
+    from harness.data.fetch import fetch, take_in
+    from harness.data.places import find_data_root
+    from harness.quantities import duration
+
+    root = find_data_root(data_root)
+    seconds = duration("--timeout", timeout)
+    assert seconds is not None
+    archives = choose(names)
+    base = ADDRESS if source is None else source
+    with display() as shown:
+        for archive in archives:
+            if "://" in base:
+                is_new = fetch(archive, root, shown.hear, base, Patience(timeout_s=seconds))
+            else:
+                is_new = take_in(archive, root, Path(base).expanduser())
+            shown.ended(archive, is_new)
+    typer.echo(f"{'All are' if len(archives) > 1 else 'It is'} in {root}")
+    return ALL_OK
+
+
+@app.command("verify")
+def verify_data(
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[NAME...]", help="Of datasets, or of archives; all that is there by default."
+        ),
+    ] = None,
+    data_root: DataRoot = None,
+) -> int:
+    """Check what is in the data root: checksums of zips, and every drawing decoded and counted. Exit code 4
+    if something is wrong."""
+    from harness.data.archives import find_archive
+    from harness.data.catalogue import ARCHIVES, choose
+    from harness.data.places import find_data_root
+    from harness.data.verify import verify
+
+    root = find_data_root(data_root)
+    archives = choose(names) if names else tuple(ARCHIVES.values())
+    found = {archive.name: find_archive(root, archive.name) for archive in archives}
+    failed = False
+    for archive in archives:
+        source = found[archive.name]
+        if source is None:
+            if names:
+                raise UsageError(
+                    f"{root} holds neither {archive.file} nor the folder {archive.name}; get it with "
+                    f"`innerloop data fetch {archive.name}`, or name another folder with --data-root."
+                )
+            continue
+        verdict = verify(archive, source)
+        failed = failed or not verdict.sound
+        typer.echo(verdict.fault or f"{source.path}: {_praise(archive, verdict.is_published)}")
+    if not any(found.values()):
+        raise NothingSelected(
+            f"{root} holds no dataset; get one with `innerloop data fetch NAME`, or name another folder with "
+            "--data-root."
+        )
+    return GATE_FAILED if failed else ALL_OK
+
+
+def _praise(archive: "Archive", is_published: bool | None) -> str:
+    checksum = f"{archive.kind} as published, " if is_published else ""
+    return f"{checksum}{archive.contents}, all read"
+
+
+def megabytes(size: float) -> str:
+    """`9.5 MB`"""
+    return f"{size / 1e6:.1f} MB"

@@ -1,0 +1,223 @@
+"""Omniglot's archives on disk: found, listed and read. Nothing is ever extracted.
+
+An archive is a zip or the folder extracted from it. Either may come from anywhere, so it is read within
+limits: a path that leads outside, a link, a listing or a member of absurd size is refused in one sentence,
+before it is in memory.
+"""
+
+import hashlib
+import io
+import os
+import stat
+import struct
+import zipfile
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from harness.data.catalogue import ADDRESS, ARCHIVES, LAYOUTS
+from harness.errors import UsageError
+
+PUBLISHED_SIDE = 105  # pixels of a drawing
+DEEPEST = 5  # folders; all_runs/run01/training/class01.png is 3 deep
+MOST_MEMBERS = 100_000  # all 32,460 drawings with their folders, and what macOS adds to each, are 70,000
+LARGEST_LISTING = 16 * 2**20  # bytes; that of so many members, by the length of their paths
+LARGEST_MEMBER = 64 * 2**10  # bytes; a drawing takes some 300
+READABLE = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # other decompressors have no bound on what comes out
+ENCRYPTED = 0x1  # bit of a member's flags
+
+# Pillow and zipfile raise these, and only these, on damaged content and what they have no code for.
+DAMAGED = (
+    OSError,
+    EOFError,
+    SyntaxError,
+    ValueError,
+    NotImplementedError,
+    struct.error,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+
+PNG = b"\x89PNG\r\n\x1a\n"
+
+
+def find_archive(root: Path, name: str) -> "Source | None":
+    """The archive `name` below `root`, which may itself be one of the archives, or a zip with all inside.
+
+    A zip before a folder: one file is cheaper to identify than 20,000.
+    """
+    if root.is_file() and root.stem not in ARCHIVES:
+        return Source(name, root)
+    root = root.parent if root.stem in ARCHIVES else root
+    for layout in LAYOUTS:
+        zipped = root / layout / f"{name}.zip"
+        if zipped.is_file():
+            return Source(name, zipped)
+        folder = root / layout / name
+        if folder.is_dir():
+            return Source(name, folder)
+    return None
+
+
+@dataclass(frozen=True)
+class Source:
+    """One published archive, found on disk."""
+
+    archive: str  # its name as published, without ".zip"
+    path: Path  # a zip, or the folder extracted from it
+
+    def members(self) -> Iterator[tuple[PurePosixPath, "Member"]]:
+        """All files, by their path inside, with how to read each; what macOS adds is left out.
+
+        Raises UsageError where it is no archive, or holds what no archive of drawings does.
+        """
+        members = self._zip_members() if self.path.is_file() else self._folder_members()
+        for count, (path, member) in enumerate(members, start=1):
+            if count > MOST_MEMBERS:
+                raise UsageError(f"{self.path} holds more than {MOST_MEMBERS:,} files; {self.again()}.")
+            if not any(part == "__MACOSX" or part.startswith(".") for part in path.parts):
+                yield path, member
+
+    def files(self) -> Iterator[tuple[PurePosixPath, "Member"]]:
+        """(Alphabet/characterNN/drawing.png, how to read it) in the order of names. Raises as `members`."""
+        return iter(sorted(self._drawings(), key=lambda pair: pair[0]))
+
+    def identity(self) -> object:
+        """Changes when the content does, as far as the file system tells: sizes and times of modification."""
+        path = str(self.path.resolve())
+        if self.path.is_file():
+            status = self.path.stat()
+            return [self.archive, path, status.st_size, status.st_mtime_ns]
+        listing = hashlib.sha256()
+        for name, size, modified in sorted(
+            (str(file), status.st_size, status.st_mtime_ns)
+            for file, status in ((file, file.stat()) for file in self._walk(self.path))
+        ):
+            listing.update(f"{name}\0{size}\0{modified}\n".encode(errors="surrogateescape"))
+        return [self.archive, path, listing.hexdigest()]
+
+    def again(self) -> str:
+        """The remedy for a damaged copy."""
+        address = f"{ADDRESS}/{ARCHIVES[self.archive].path}" if self.archive in ARCHIVES else ADDRESS
+        return f"get it again with `innerloop data fetch`, or from {address}"
+
+    def _drawings(self) -> Iterator[tuple[PurePosixPath, "Member"]]:
+        zipped = self.path.is_file()
+        for path, member in self.members():
+            if path.suffix != ".png":
+                continue
+            if not zipped and len(path.parts) == 3:
+                yield path, member
+            elif zipped and len(path.parts) >= 4 and path.parts[-4] == self.archive:
+                yield PurePosixPath(*path.parts[-3:]), member
+
+    def _zip_members(self) -> Iterator[tuple[PurePosixPath, "Member"]]:
+        try:
+            archive = BoundedZip(self.path)
+        except DAMAGED as error:
+            raise UsageError(
+                f"{self.path} is truncated or no zip archive ({error}); {self.again()}."
+            ) from error
+        for entry in archive.infolist():
+            path = PurePosixPath(entry.filename)
+            if path.is_absolute() or ".." in path.parts:
+                raise UsageError(
+                    f"{self.path} holds the path {entry.filename!r}, which leads outside; {self.again()}."
+                )
+            if stat.S_ISLNK(entry.external_attr >> 16):
+                raise UsageError(f"{self.path} holds the link {entry.filename!r}; {self.again()}.")
+            if not entry.is_dir():
+                yield path, Member(self, entry.filename, archive)
+
+    def _folder_members(self) -> Iterator[tuple[PurePosixPath, "Member"]]:
+        for file in self._walk(self.path):
+            inside = file.relative_to(self.path).as_posix()
+            yield PurePosixPath(inside), Member(self, inside, None)
+
+    def _walk(self, folder: Path, depth: int = 1) -> Iterator[Path]:
+        """All files: to a limited depth, for links may lead in circles."""
+        for entry in os.scandir(folder):
+            if entry.is_file():
+                yield Path(entry.path)
+            elif entry.is_dir() and depth < DEEPEST:
+                yield from self._walk(Path(entry.path), depth + 1)
+
+
+@dataclass(frozen=True)
+class Member:
+    """One file of a source."""
+
+    source: Source
+    name: str
+    archive: zipfile.ZipFile | None
+
+    def content(self) -> bytes:
+        """Its bytes, LARGEST_MEMBER at most. Raises one of DAMAGED where they cannot be read."""
+        if self.archive is None:
+            with (self.source.path / self.name).open("rb") as file:
+                return _bounded(file.read(LARGEST_MEMBER + 1))
+        entry = self.archive.getinfo(self.name)
+        if entry.flag_bits & ENCRYPTED:
+            raise ValueError("it is encrypted")
+        if entry.compress_type not in READABLE:
+            raise ValueError(f"it is compressed by method {entry.compress_type}, not deflated")
+        if entry.file_size > LARGEST_MEMBER:
+            raise ValueError(
+                f"it is said to take {entry.file_size:,} bytes, above the {LARGEST_MEMBER:,} allowed"
+            )
+        with self.archive.open(entry) as member:
+            return _bounded(member.read(LARGEST_MEMBER + 1))
+
+    def ink(self) -> NDArray[np.bool_]:
+        """The drawing as published: bool [105, 105]. Raises UsageError where the PNG cannot be read."""
+        try:
+            content = self.content()
+            if content[:8] == PNG and len(content) >= 24:
+                width, height = struct.unpack(">II", content[16:24])  # Pillow would first ask for the memory
+                if (width, height) != (PUBLISHED_SIDE, PUBLISHED_SIDE):
+                    raise ValueError(f"{width}x{height} pixels, not {PUBLISHED_SIDE}x{PUBLISHED_SIDE}")
+            with Image.open(io.BytesIO(content), formats=["PNG"]) as drawing:
+                return ~np.asarray(drawing.convert("1"))
+        except DAMAGED as error:
+            raise UsageError(
+                f"{self.source.path}: the image {self.name} cannot be read ({error}); {self.source.again()}."
+            ) from error
+
+
+def _bounded(content: bytes) -> bytes:
+    if len(content) > LARGEST_MEMBER:
+        raise ValueError(f"it takes more than the {LARGEST_MEMBER:,} bytes allowed")
+    return content
+
+
+class BoundedZip(zipfile.ZipFile):
+    """A zip whose listing is refused where it takes more than LARGEST_LISTING. Raises as ZipFile does."""
+
+    _own: "_BoundedReader | None" = None
+
+    def __init__(self, path: Path) -> None:
+        self._own = _BoundedReader(io.FileIO(path))
+        try:
+            super().__init__(self._own)
+        except BaseException:
+            self._own.close()
+            raise
+
+    def close(self) -> None:
+        super().close()
+        if self._own is not None:
+            self._own.close()  # ZipFile closes only what it has opened
+
+
+class _BoundedReader(io.BufferedReader):
+    """ZipFile reads the whole listing at once, of the length that the file states."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if size is not None and size > LARGEST_LISTING:
+            raise zipfile.BadZipFile(f"a listing of {size:,} bytes")
+        return super().read(size)
