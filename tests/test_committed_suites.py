@@ -160,12 +160,13 @@ def published_omniglot(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1500)
 def test_table_2_is_one_command(
     published_omniglot: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("INNERLOOP_CACHE", str(tmp_path / "cache"))
     out = tmp_path / "run"
-    settings = "meta_steps=2 meta_batch_size=2 validate_every=2 validation_tasks=2 test_tasks=2"
+    settings = "meta_steps=2 meta_batch_size=2 validate_every=2 validation_tasks=2 test_tasks=2 untrained=false"
     changed = [word for each in settings.split() for word in ("--set", f"accuracy.{each}")]
     command = ["run", "omniglot", "--data-root", str(published_omniglot), "--seed", "0", "--out", str(out)]
     assert call([*command, *changed]) == 0
