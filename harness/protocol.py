@@ -385,6 +385,28 @@ def unchecked(instrument: str, why: str, status: Literal["failed", "skipped"] = 
 
 
 @dataclass(frozen=True)
+class Sampling:
+    """Asks what the episodes of a meta-batch cost beside a meta-step and beside another library's loader."""
+
+    workload: WorkloadSpec
+    method: MethodSpec
+    inner_steps: int
+    meta_batch_size: int
+    rounds: int
+    threads: int
+    data_root: str | None
+
+
+@dataclass(frozen=True)
+class Sampled:
+    """CPU seconds of a meta-batch of episodes, or of a meta-step, by who took them: one a round."""
+
+    seconds: dict[str, list[float]]
+    missing: str = ""
+    """What to install, if the other library is absent."""
+
+
+@dataclass(frozen=True)
 class Conformance:
     """Asks for a method to be held against its contract. Answered by a Finding a check, each announced by a
     Progress with its name."""
@@ -423,7 +445,7 @@ class Conformed:
     """What to install."""
 
 
-Task = Request | Launch | Search | SelfCheck | Conformance | Literal["methods", "workloads"]
+Task = Request | Launch | Search | SelfCheck | Sampling | Conformance | Literal["methods", "workloads"]
 """What a worker may be asked for."""
 
 Message = (
@@ -438,6 +460,7 @@ Message = (
     | Listing
     | Wall
     | Checks
+    | Sampled
     | Finding
     | Conformed
 )

@@ -32,6 +32,7 @@ from harness.measure.bench import Bench
 from harness.measure.calm import CalmCheck
 from harness.measure.gradient import measure_gradient
 from harness.measure.memory import measure_memory
+from harness.measure.sampling import time_sampling
 from harness.measure.time import PointFailed, measure_time, warm_up
 from harness.measure.tracker import VirtualOutOfMemory
 from harness.measure.wall import find_wall
@@ -56,6 +57,7 @@ from harness.protocol import (
     Refused,
     Request,
     Samples,
+    Sampling,
     Search,
     SelfCheck,
     Status,
@@ -123,6 +125,8 @@ def _answer(task: Task, send: Send) -> None:
             send(run_search(task))
         case SelfCheck():
             send(selfcheck(task))
+        case Sampling():
+            send(time_sampling(task, send))
         case Conformance():
             check_conformance(task, send)
         case "methods":

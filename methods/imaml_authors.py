@@ -40,9 +40,9 @@ class ImamlAuthors(Method):
     memory_order: ClassVar[Order] = "constant"
 
     search_space: ClassVar[SearchSpace] = {
-        "inner_lr": Range(0.05, 1.0),
-        "lam": Range(0.05, 20.0),
-        "outer.lr": Range(1e-3, 3e-2),
+        "inner_lr": Range(0.05, 0.5),  # gradient descent needs inner_lr * (L + lam) < 2
+        "lam": Range(0.1, 5.0),
+        "outer.lr": Range(1e-3, 2e-2),
     }
 
     inner_lr: float = 0.1

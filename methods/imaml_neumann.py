@@ -26,9 +26,9 @@ class ImamlNeumann(ImplicitMAML):
     converged: ClassVar[Mapping[str, Any]] = {"inner_steps": 400, "inner_lr": 0.6, "lam": 0.5, "terms": 60}
 
     search_space: ClassVar[SearchSpace] = {
-        "inner_lr": Range(0.05, 1.0),
-        "lam": Range(0.05, 20.0),
-        "outer.lr": Range(1e-3, 3e-2),
+        "inner_lr": Range(0.05, 0.5),  # gradient descent needs inner_lr * (L + lam) < 2
+        "lam": Range(0.1, 5.0),
+        "outer.lr": Range(1e-3, 2e-2),
     }
 
     inner_lr: float = 0.1

@@ -1,65 +1,59 @@
-"""Archives with the layout in which Omniglot is published, their drawings made without an imaging library."""
+"""Runs on workloads that have published figures: accuracies that are set, and curves that end where they are
+told to."""
 
-import struct
-import zipfile
-import zlib
-from collections.abc import Iterable
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
+from rows import SETTINGS, row
 
-SIDE = 105
-ROW = (SIDE + 7) // 8  # bytes of a row, one bit a pixel
-PLACES = SIDE * (ROW - 1)  # whole bytes of ink that a page has room for
+from harness.rows import Row
 
-EVALUATION = {
-    *("Angelic", "Atemayar_Qelisayer", "Atlantean", "Aurek-Besh", "Avesta", "Ge_ez", "Glagolitic"),
-    *("Gurmukhi", "Kannada", "Keble", "Malayalam", "Manipuri", "Mongolian"),
-    *("Old_Church_Slavonic_(Cyrillic)", "Oriya", "Sylheti", "Syriac_(Serto)", "Tengwar", "Tibetan", "ULOG"),
-}
-"""Alphabets of the evaluation set; all others are in the background set."""
+NETWORK = "down=stride,filters=64,norm=batch-stats,queries=15,rotations=true"
+FIVE_WAY = f"omniglot[{NETWORK},shots=1,ways=5]"
+TWENTY_WAY = f"omniglot[{NETWORK},shots=1,ways=20]"
+MINIMAL = f"omniglot-minimal[{NETWORK},shots=1,ways=5]"
+OFFICIAL = f"omniglot-official-runs[{NETWORK},shots=1,ways=20]"
+ADAM = {"rule": "adam", "lr": 1e-3, "eps": 1e-3}
 
 
-def ink(number: int) -> NDArray[np.bool_]:
-    """The drawing of that number, bool [105, 105]: one to eight pixels of ink in a row."""
-    row, column = divmod(number % PLACES, ROW - 1)
-    page = np.zeros((SIDE, SIDE), bool)
-    page[row, 8 * column : 8 * column + 8] = [bit == "1" for bit in f"{_pattern(number):08b}"]
-    return page
+def trained_cell(
+    accuracy: float,
+    seed: int,
+    *,
+    method: str = "imaml-gd",
+    workload: str = FIVE_WAY,
+    inner_steps: int = 16,
+    curve: Mapping[int, float] | None = None,
+    tasks: int = 600,
+    half: float = 0.004,
+    floors: Mapping[str, float] | None = None,
+    **changes: Any,
+) -> list[Row]:
+    """One training: `curve` has validation accuracies by meta-step, the best of which is selected."""
+    curve = curve or {0: 0.3, 10_000: 0.97, 20_000: 0.98}
+    settings = SETTINGS[method] | {"outer": ADAM}
+    point: dict[str, Any] = {
+        "cell_id": f"{method}-{inner_steps}-{seed}-{len(workload)}{workload[-9:]}",
+        "method": method,
+        "settings": settings,
+        "workload": workload,
+        "inner_steps": inner_steps,
+        "seed": seed,
+        "measure": "accuracy",
+        "unit": "fraction",
+    }
+    values = {"accuracy": accuracy, "accuracy_ci95": half}
+    for name, value in (floors or {}).items():
+        values |= {f"{name}_accuracy": value, f"{name}_accuracy_ci95": 0.05}
+    tested = f"{tasks} test tasks, {inner_steps} inner steps"
+    rows = [row(**point | {"metric": m, "value": v, "detail": tested} | changes) for m, v in values.items()]
+    for step, value in curve.items():
+        validated = {"metric": "validation_accuracy", "repeat": step, "value": value}
+        rows.append(row(**point | validated | changes))
+    best = max(curve, key=lambda step: curve[step])
+    return [*rows, row(**point | {"metric": "selected_meta_step", "value": float(best)} | changes)]
 
 
-def png(number: int, side: int = SIDE) -> bytes:
-    """That drawing as a PNG of one bit a pixel, ink black; `side` is what its header says."""
-    page = bytearray(b"\xff" * ((ROW + 1) * SIDE))
-    page[:: ROW + 1] = bytes(SIDE)  # each row begins with the number of its filter
-    row, column = divmod(number % PLACES, ROW - 1)
-    page[row * (ROW + 1) + 1 + column] ^= _pattern(number)
-    header = struct.pack(">IIBBBBB", side, side, 1, 0, 0, 0, 0)
-    body = [(b"IHDR", header), (b"IDAT", zlib.compress(bytes(page), 1)), (b"IEND", b"")]
-    return b"\x89PNG\r\n\x1a\n" + b"".join(_chunk(kind, data) for kind, data in body)
-
-
-def write_archive(folder: Path, archive: str, classes: Iterable[str], first: int = 1) -> Path:
-    """A zip of `classes` ("Greek/character01"), 20 drawings each, which are numbered from `first` on."""
-    path = folder / f"{archive}.zip"
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as file:
-        folders: set[str] = set()
-        for index, name in enumerate(sorted(classes)):
-            alphabet = name.partition("/")[0]
-            for parent in (f"{archive}/", f"{archive}/{alphabet}/", f"{archive}/{name}/"):
-                if parent not in folders:
-                    folders.add(parent)
-                    file.writestr(parent, "")
-            for drawer in range(1, 21):
-                number = first + 20 * index + drawer - 1
-                file.writestr(f"{archive}/{name}/{index + 1:04d}_{drawer:02d}.png", png(number))
-    return path
-
-
-def _pattern(number: int) -> int:
-    return 1 + number // PLACES % 255
-
-
-def _chunk(kind: bytes, data: bytes) -> bytes:
-    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+def trained_cells(accuracies: Sequence[float], **changes: Any) -> list[list[Row]]:
+    """One a seed."""
+    return [trained_cell(accuracy, seed, **changes) for seed, accuracy in enumerate(accuracies)]

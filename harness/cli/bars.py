@@ -3,12 +3,26 @@
 from typing import Self
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn
+from rich.progress import BarColumn, Progress, Task, TaskID, TextColumn
+from rich.table import Column
+from rich.text import Text
 
 from harness.cli.progress import Board, clock, headline
 from harness.executors.local import Worker
 from harness.protocol import Cell
 from harness.run import Outcome
+
+
+class Note(TextColumn):
+    """What gives way first where the terminal is narrow: its end, in favour of the time that is left."""
+
+    def __init__(self) -> None:
+        super().__init__("{task.fields[note]}", style="dim", table_column=Column(no_wrap=False))
+
+    def render(self, task: Task) -> Text:
+        text = super().render(task)
+        text.no_wrap, text.overflow = True, "ellipsis"
+        return text
 
 
 class Bars(Board):
@@ -21,7 +35,7 @@ class Bars(Board):
             BarColumn(bar_width=24),
             TextColumn("{task.percentage:>3.0f}%"),
             TextColumn("{task.fields[left]}"),
-            TextColumn("{task.fields[note]}", style="dim"),
+            Note(),
             console=Console(emoji=False),
             transient=True,
         )

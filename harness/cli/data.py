@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from harness.cli.data_bench import bench
 from harness.cli.data_root import DataRoot
 from harness.errors import NothingSelected, UsageError
 
@@ -121,6 +122,9 @@ def verify_data(
             "--data-root."
         )
     return GATE_FAILED if failed else ALL_OK
+
+
+app.command("bench")(bench)
 
 
 def _praise(archive: "Archive", is_published: bool | None) -> str:

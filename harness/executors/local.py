@@ -26,6 +26,7 @@ from harness.protocol import (
     Refused,
     Request,
     Samples,
+    Sampling,
     Search,
     SelfCheck,
     Task,
@@ -252,6 +253,8 @@ def _named(task: Task) -> str:
             return f"the search for the wall of {cell.points[0].method.name}"
         case SelfCheck():
             return "the selfcheck"
+        case Sampling(workload):
+            return f"the bench of {workload.name}"
         case Conformance(spec):
             return f"the check of {spec.name}"
     return "the listing"

@@ -149,6 +149,10 @@ class ImageTasks(Tasks):
             pixels[where] = np.rot90(pixels[where], quarter, axes=(-2, -1))
         return episodes(pixels, w.shots, seeds)
 
+    def images_of(self, split: Split) -> NDArray[np.uint8]:
+        """All that episodes of `split` are drawn from: uint8 [classes, images of a class, ...], a copy."""
+        return self.images[self.rows[split]]
+
     def choose(self, split: Split, draw: np.random.Generator) -> tuple[Numbers, Numbers]:
         """An episode's classes [ways] and the drawings of each [ways, shots + queries].
 
@@ -164,12 +168,14 @@ class ImageTasks(Tasks):
 
 def episodes(pixels: NDArray[np.uint8], shots: int, seeds: Sequence[int]) -> TaskBatch:
     """Of images [T, ways, shots + queries, ...]: the first `shots` of each class are its support."""
-    inputs = torch.from_numpy(pixels).float().div_(255)
-    return TaskBatch(_shots(inputs[:, :, :shots]), _shots(inputs[:, :, shots:]), tuple(seeds))
+    return TaskBatch(_shots(pixels[:, :, :shots]), _shots(pixels[:, :, shots:]), tuple(seeds))
 
 
-def _shots(images: Tensor) -> Shots:
-    """[T, ways, k, h, w] or [T, ways, k, 3, h, w] as shots [T, ways * k, 1 or 3, h, w] with their classes."""
-    tasks, ways, k = images.shape[:3]
+def _shots(pixels: NDArray[np.uint8]) -> Shots:
+    """[T, ways, k, h, w] or [T, ways, k, 3, h, w] as shots [T, ways * k, 1 or 3, h, w], float32 from 0 to 1,
+    with their classes."""
+    tasks, ways, k = pixels.shape[:3]
     targets = torch.arange(ways).repeat_interleave(k).repeat(tasks, 1)
-    return Shots(images.reshape(tasks, ways * k, -1, *images.shape[-2:]).contiguous(), targets)
+    # Put in order as bytes, which are a quarter of the floats that they become.
+    ordered = torch.from_numpy(pixels.reshape(tasks, ways * k, -1, *pixels.shape[-2:]))
+    return Shots(ordered.float().div_(255), targets)

@@ -1,3 +1,4 @@
+import io
 import os
 import pty
 import re
@@ -8,8 +9,10 @@ import time
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 from runs import ok_readings, resolve, write_suite
 
+from harness.cli.bars import Bars
 from harness.cli.progress import OVERHEAD_STEPS, Estimate, Plain, clock, headline
 from harness.executors.local import Worker
 from harness.plan import Plan, make_plan
@@ -216,6 +219,19 @@ def screen(sent: str) -> list[str]:
             column += len(token)
         lines += [""] * (row + 1 - len(lines))
     return [line.rstrip() for line in lines]
+
+
+@pytest.mark.parametrize("width", [80, 100, 160])
+def test_on_a_narrow_terminal_the_note_gives_way_and_the_time_left_stays(width: int) -> None:
+    bars = Bars()
+    note = "meta-step 860 of 4000, validation accuracy 0.568 (best 0.570 at 800), 1.67 meta-steps/s"
+    bars.progress.add_task("accuracy omniglot imaml-gd 16 seed 0", left="41m 36s left", note=note)
+    console = Console(width=width, record=True, file=io.StringIO())
+    console.print(bars.progress.make_tasks_table(bars.progress.tasks))
+    (line,) = console.export_text().splitlines()
+    assert line.startswith("accuracy omniglot imaml-gd 16 seed 0 ")
+    assert " 41m 36s left" in line
+    assert note in line or line.rstrip().endswith("…")
 
 
 def test_a_terminal_shows_bars_with_the_time_left_and_ends_clean(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from published import ink, png, write_archive
+from archives import ink, png, write_archive
 
 from harness.data import archives
 from harness.data.archives import LARGEST_LISTING, LARGEST_MEMBER, Member, Source, find_archive

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from published import png
+from archives import png
 from server import (
     Site,
     cut_after,

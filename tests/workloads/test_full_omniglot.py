@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from published import EVALUATION, ink, write_archive
+from archives import EVALUATION, ink, write_archive
 
 from harness.data import catalogue
 from harness.data.archives import Member, Source, find_archive

@@ -8,7 +8,8 @@ from typing import Any
 
 OMNIGLOT, MINI_IMAGENET = "omniglot", "mini-imagenet"
 TABLE_2, TABLE_3 = "Table 2", "Table 3"
-PAPER, CODE, REIMPLEMENTED = "the paper", "the readme of the authors' code", "reimplementations"
+PAPER, README, CODE = "the paper", "the readme of the authors' code", "the authors' code"
+REIMPLEMENTED = "reimplementations"
 LAKE = "the dataset's demo"
 SECOND_HAND = "second-hand"  # read in another text than the paper
 
@@ -126,7 +127,7 @@ def known_settings(figure: Figure) -> dict[str, Known]:
         steps = {"inner steps": Known(10, REIMPLEMENTED)} if is_gd else {}
         return steps | {"lam": Known(0.5, REIMPLEMENTED), "cg_steps": Known(5, REIMPLEMENTED)}
     own = (
-        {"inner steps": Known(GD_STEPS[figure.ways], PAPER), "inner_lr": Known(0.1, CODE)}
+        {"inner steps": Known(GD_STEPS[figure.ways], PAPER), "inner_lr": Known(0.1, README)}
         if is_gd
         else {"newton_cg_steps": Known(5, PAPER)}
     )
@@ -134,9 +135,10 @@ def known_settings(figure: Figure) -> dict[str, Known]:
         "lam": Known(2.0, PAPER),
         "cg_steps": Known(5, PAPER),
         "outer.rule": Known("adam", PAPER),
-        "outer.lr": Known(1e-3, CODE),
-        "meta-batch": Known(32, CODE),
-        "meta-steps": Known(20_000, CODE, at_least=True),
+        "outer.lr": Known(1e-3, README),
+        "outer.eps": Known(1e-3, CODE),
+        "meta-batch": Known(32, README),
+        "meta-steps": Known(20_000, README, at_least=True),
     }
 
 
