@@ -18,8 +18,9 @@ def plot(
         typer.Option(
             "--metric",
             metavar="NAME",
-            help="A picture (accuracy, memory, time, gradient, ..., overview, pareto, memory-trace) or "
-            "a metric of the rows (peak_bytes, step_seconds, ...); may be repeated. All by default.",
+            help="A picture (accuracy, training, memory, time, gradient, ..., overview, pareto, "
+            "memory-trace) or a metric of the rows (peak_bytes, step_seconds, ...); may be repeated. All by "
+            "default.",
         ),
     ] = None,
     method: Annotated[

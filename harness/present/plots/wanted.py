@@ -6,9 +6,10 @@ from dataclasses import dataclass
 import pandas as pd
 
 from harness.analyze.loaded import LoadedRun
+from harness.analyze.training import VALIDATION
 from harness.analyze.words import listed
 from harness.errors import UsageError, nearest
-from harness.present.plots.pictures import ALL_PICTURES, PICTURES
+from harness.present.plots.pictures import ALL_PICTURES, PICTURES, TRAINING
 from harness.present.plots.scales import BY_DATA, Logs
 
 
@@ -42,9 +43,10 @@ EVERYTHING = Wanted()
 def pictures_named(words: Iterable[str], runs: Sequence[LoadedRun]) -> tuple[str, ...]:
     """A picture's name, or a metric that was measured, which stands for all pictures whose values it is."""
     found: list[str] = []
-    shown = {metric for picture in PICTURES.values() for metric in picture.shows}
+    shown = {*VALIDATION, *(metric for picture in PICTURES.values() for metric in picture.shows)}
     for word in words:
         showing = [name for name, picture in PICTURES.items() if word in picture.shows]
+        showing += [TRAINING] if word in VALIDATION else []
         if word in ALL_PICTURES:
             found.append(word)
         elif showing and any((run.rows.metric == word).any() for run in runs):
