@@ -102,6 +102,11 @@ class LoadedRun:
         return learning_curves(self.rows)
 
     @property
+    def source(self) -> str:
+        """Whose protocol and settings the suite says that these are; empty where it does not."""
+        return str(self.manifest.get("content", {}).get("source", ""))
+
+    @property
     def deviations(self) -> tuple[str, ...]:
         """In what the suite says that it departs from the protocol that it repeats, a sentence each."""
         named = self.manifest.get("content", {}).get("deviations", ())

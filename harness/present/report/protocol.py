@@ -177,7 +177,19 @@ def _selection(run: LoadedRun, measure: str) -> str:
     return _on_workloads(run, measure, _selected)
 
 
+<<<<<<< HEAD
 def _selected(settings: dict[str, Any], rows: pd.DataFrame) -> str:
+=======
+def _test_steps(settings: dict[str, Any]) -> str:
+    steps = settings.get("test_inner_steps")
+    if steps is None:
+        return "those of training"
+    others = isinstance(steps, dict) and "*" not in steps
+    return _whole(steps) + (", others those of training" if others else "")
+
+
+def _selected(settings: dict[str, Any]) -> str:
+>>>>>>> refs/heads/suites
     if not {"validate_every", "validation_tasks"} <= set(settings):
         return UNKNOWN
     return (
@@ -233,7 +245,7 @@ QUESTIONS: dict[str, Callable[[LoadedRun], str]] = {
 }
 QUESTIONS_OF_A_MEASURE: dict[str, Callable[[LoadedRun, str], str]] = {
     "inner steps": _inner_steps,
-    "inner steps in test": _only(["accuracy"], _of_measure("test_inner_steps", absent="those of training")),
+    "inner steps in test": _only(["accuracy"], lambda run, measure: _on_workloads(run, measure, _test_steps)),
     "seeds": _seeds,
     "meta-steps": _only(["accuracy"], _meta_steps),
     "meta-batch (tasks)": _of_measure("meta_batch_size"),

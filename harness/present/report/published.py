@@ -60,7 +60,8 @@ def _of_run(name: str, run: LoadedRun, tracer: Tracer, *, several: bool) -> Iter
         said = (
             f"The suite{' of ' + name if whose else ''} names these deviations from the published protocol."
         )
-        yield Prose(sentences=(said, *run.deviations))
+        after = (f"Protocol and settings after {run.source}.",) if run.source else ()
+        yield Prose(sentences=(said, *run.deviations, *after))
 
 
 def _sentences(found: Sequence[Beside] | Sequence[AgainstBaseline], run: str, tracer: Tracer) -> Statements:

@@ -37,7 +37,8 @@ def published_sections(run: LoadedRun) -> list[RenderableType]:
         shown.append(section(f"Errors, %: {workload}", _error_table(errors), notes_on_errors(errors)))
     if run.deviations:
         lines = Text("\n".join(f"- {each}" for each in run.deviations))
-        shown.append(section("Deviations from the published protocol that the suite names", lines, []))
+        notes = [f"Protocol and settings after {run.source}."] if run.source else []
+        shown.append(section("Deviations from the published protocol that the suite names", lines, notes))
     return shown
 
 
