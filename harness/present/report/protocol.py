@@ -177,10 +177,7 @@ def _selection(run: LoadedRun, measure: str) -> str:
     return _on_workloads(run, measure, _selected)
 
 
-<<<<<<< HEAD
-def _selected(settings: dict[str, Any], rows: pd.DataFrame) -> str:
-=======
-def _test_steps(settings: dict[str, Any]) -> str:
+def _test_steps(settings: dict[str, Any], rows: pd.DataFrame) -> str:
     steps = settings.get("test_inner_steps")
     if steps is None:
         return "those of training"
@@ -188,8 +185,7 @@ def _test_steps(settings: dict[str, Any]) -> str:
     return _whole(steps) + (", others those of training" if others else "")
 
 
-def _selected(settings: dict[str, Any]) -> str:
->>>>>>> refs/heads/suites
+def _selected(settings: dict[str, Any], rows: pd.DataFrame) -> str:
     if not {"validate_every", "validation_tasks"} <= set(settings):
         return UNKNOWN
     return (
