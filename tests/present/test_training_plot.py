@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from archives import FIVE_WAY, OFFICIAL, trained_cell, trained_cells
+from published import FIVE_WAY, OFFICIAL, trained_cell, trained_cells
 from matplotlib.figure import Figure
 from rows import memory_cell, row, write_run
 
