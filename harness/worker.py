@@ -41,14 +41,11 @@ from harness.memory_limit import limited_to_available
 from harness.numerics import fix_numerics
 from harness.preflight import list_methods, list_workloads, numeric_code, preflight
 from harness.protocol import (
-    LOADS,
     At,
     Cell,
     Conformance,
-    Conformed,
     Crashed,
     Done,
-    Finding,
     Launch,
     Listing,
     Message,
@@ -70,6 +67,7 @@ from harness.training.checkpoint import Checkpoints, say
 from harness.training.generators import seed_generators
 from harness.training.meta_learner import Diverged
 from harness.training.returned import WrongReturn
+from harness.verdicts import LOADS, Conformed, Finding
 from harness.workloads.base import Tasks
 
 Send = Callable[[Message], None]

@@ -11,21 +11,14 @@ from typing import Any
 
 from harness.executors.local import Worker
 from harness.plan import Plan
-from harness.protocol import (
-    Cell,
-    Checks,
-    Reading,
-    Resolved,
-    ResolvedMethod,
-    ResolvedWorkload,
-    WorkloadSpec,
-)
+from harness.protocol import Cell, Reading, Resolved, ResolvedMethod, ResolvedWorkload, WorkloadSpec
 from harness.rows import Row
 from harness.run import Options, Outcome, Result
 from harness.run import run as run_suite
 from harness.settings import format_settings
 from harness.store import RunFolder
 from harness.suite import Overrides, Suite
+from harness.verdicts import Checks
 
 MEASURES = {
     "memory": "[memory]\n",

@@ -15,11 +15,12 @@ from harness.environment import describe_hardware
 from harness.executors.local import LocalExecutor, WorkerFailed
 from harness.measure import allocator, resident, tracker
 from harness.measure import time as clock
-from harness.protocol import Check, Checks, SelfCheck, unchecked
+from harness.protocol import SelfCheck
 from harness.selfcheck import checks
 from harness.selfcheck.checks import compare, selfcheck
 from harness.selfcheck.probes import Script
 from harness.store import RunFolder
+from harness.verdicts import Check, Checks, unchecked
 
 CPU = torch.device("cpu")
 

@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from harness.executors.local import LocalExecutor
-    from harness.protocol import Finding, MethodSpec
+    from harness.protocol import MethodSpec
+    from harness.verdicts import Finding
 
 ALL_OK, GATE_FAILED = 0, 4
 THREADS = 1  # as in suites that say nothing else
@@ -75,7 +76,8 @@ def check(
 def _examine(executor: "LocalExecutor", text: str, spec: "MethodSpec", timeout_s: float | None) -> Verdict:
     """Every finding on one method; one at which its process hangs or dies is a failed one, and the last."""
     from harness.executors.local import WorkerFailed
-    from harness.protocol import LOADS, Conformance, Finding, Progress
+    from harness.protocol import Conformance, Progress
+    from harness.verdicts import LOADS, Finding
 
     verdict = Verdict(text)
 

@@ -10,8 +10,9 @@ from pathlib import Path
 
 from harness.executors.local import Worker
 from harness.plan import Plan
-from harness.protocol import Cell, Checks
+from harness.protocol import Cell
 from harness.run import Outcome
+from harness.verdicts import Checks
 
 SILENCE_S = 60.0  # after which a plain line says how far a cell at work has come
 OVERHEAD_STEPS = 4  # what a cell costs besides its inner steps, in inner steps: only for estimates

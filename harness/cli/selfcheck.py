@@ -7,7 +7,7 @@ import typer
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from harness.protocol import Check, Checks
+    from harness.verdicts import Check, Checks
 
 ALL_OK, GATE_FAILED = 0, 4
 THREADS = 1  # as in suites that say nothing else

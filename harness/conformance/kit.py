@@ -11,8 +11,8 @@ from harness.conformance import behaviour, contract, promises
 from harness.conformance.finding import Read, Unread
 from harness.conformance.subject import NotFinite, Subject
 from harness.core.method import Method
-from harness.protocol import Finding
 from harness.training.returned import WrongReturn
+from harness.verdicts import Finding
 
 Status = Literal["ok", "failed", "skipped"]
 

@@ -13,9 +13,10 @@ from harness.measure import allocator, prediction, resident, tracker
 from harness.measure import time as clock
 from harness.measure.bench import Bench
 from harness.preflight import choose_device
-from harness.protocol import Check, Checks, SelfCheck, unchecked
+from harness.protocol import SelfCheck
 from harness.selfcheck import known
 from harness.selfcheck.probes import PLAIN, Images, Null, Regression, Script, Sleep, bench
+from harness.verdicts import Check, Checks, unchecked
 from harness.workloads.base import Workload
 
 KIB, MIB = 2**10, 2**20

@@ -7,9 +7,9 @@ import torch
 
 from harness.measure import allocator, nvml
 from harness.measure import time as clock
-from harness.protocol import Check, unchecked
 from harness.selfcheck.checks import CUDA_BLOCK, EXACT, KIB, LATE_S, MIB, compare
 from harness.selfcheck.probes import Script
+from harness.verdicts import Check, unchecked
 
 SCRIPT = Script((300 * KIB + 100, 500 * KIB, None, 200 * KIB, None, None, 700 * KIB + 1, 200 * KIB))
 """As on a CPU, with sizes that are no multiple of the allocator's blocks."""
