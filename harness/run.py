@@ -1,8 +1,6 @@
 """A run: preflight -> plan -> execute -> rows -> tables."""
 
 import contextlib
-import csv
-import io
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping
@@ -14,23 +12,12 @@ from typing import Any, Protocol
 from harness import environment
 from harness.errors import UsageError
 from harness.executors.local import Ended, LocalExecutor, Worker, WorkerFailed
-from harness.files import replace_file
 from harness.plan import Plan, make_plan
-from harness.protocol import (
-    Cell,
-    Checks,
-    Keeping,
-    Launch,
-    Reading,
-    Resolved,
-    Samples,
-    SelfCheck,
-    Status,
-    unchecked,
-)
+from harness.protocol import Cell, Keeping, Launch, Reading, Resolved, Samples, SelfCheck, Status
 from harness.rows import FIRST_SCHEMA, SCHEMA, Row
 from harness.store import CHECKPOINT, MAY_GO_ON, PARAMETERS, RESULTS, CellRecord, RunFolder
 from harness.suite import Overrides, Suite, load_suite
+from harness.verdicts import Checks, unchecked
 
 PATIENCE_S = 0.5  # how long a progress display may go without a refresh
 CHECKPOINT_S = 60.0  # of work, at most, that a killed training loses
@@ -108,7 +95,7 @@ def run(options: Options, watcher: Watcher) -> Result:
     KeyboardInterrupt with the rows of what was done in place.
     """
     suite = load_suite(options.suite, options.overrides)
-    budget = suite.memory_budget if options.memory_budget is None else options.memory_budget
+    budget = budget_of(options, suite)
     with LocalExecutor() as executor:
         resolved: Resolved = executor.ask(suite.request(options.data_root, budget))
         plan = make_plan(suite, resolved, data_root=options.data_root, memory_budget=budget)
@@ -124,9 +111,7 @@ def run(options: Options, watcher: Watcher) -> Result:
             folder.recover()
             folder.write_manifest(plan.manifest(suite, environment.command_line()))
             finished = folder.finished()
-            for cell_id, record in finished.items():
-                if not record.may_go_on:  # should the last call have ended between its rows and this
-                    folder.drop_checkpoint(cell_id)
+            drop_old_checkpoints(folder, finished)
             todo = missing(plan, finished, options.retry)
             if todo or not folder.environment_path.exists():
                 folder.write_environment(describe(resolved, suite))  # of the call that measured
@@ -156,6 +141,18 @@ def refuse_another_plan(folder: RunFolder, plan: Plan) -> None:
             f"{folder.path} holds the run {other}, which asked for something else than {plan.run_id}; "
             "name another folder with --out."
         )
+
+
+def budget_of(options: Options, suite: Suite) -> int | None:
+    """The virtual limit in bytes: the command line's, or else the suite's own."""
+    return suite.memory_budget if options.memory_budget is None else options.memory_budget
+
+
+def drop_old_checkpoints(folder: RunFolder, finished: Mapping[str, CellRecord]) -> None:
+    """Those of cells that are done, should the last call have ended between their rows and this."""
+    for cell_id, record in finished.items():
+        if not record.may_go_on:
+            folder.drop_checkpoint(cell_id)
 
 
 def default_jobs(suite: Suite, resolved: Resolved) -> int:
@@ -226,7 +223,8 @@ def execute(
 
     def keep(outcome: Outcome) -> None:
         attempt = finished[outcome.cell.id].attempt + 1 if outcome.cell.id in finished else 1
-        _write_samples(folder, outcome)
+        for table in outcome.samples:
+            folder.write_samples(outcome.cell.id, table.name, table.columns)
         rows = _rows(plan, outcome, attempt)
         folder.append_cell(outcome.cell.id, attempt, rows)
         if not any(row.is_headline and row.status in MAY_GO_ON for row in rows):
@@ -396,13 +394,3 @@ def _rows(plan: Plan, outcome: Outcome, attempt: int) -> list[Row]:
         )
         for r in outcome.readings
     ]
-
-
-def _write_samples(folder: RunFolder, outcome: Outcome) -> None:
-    """Per-task values, memory traces: tables beside the cell's log."""
-    for table in outcome.samples:
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(table.columns)
-        writer.writerows(zip(*table.columns.values(), strict=True))
-        replace_file(folder.cell_folder(outcome.cell.id) / f"{table.name}.csv", text.getvalue())

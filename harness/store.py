@@ -4,8 +4,10 @@ Only the standard library is loaded here; pandas is imported by the functions th
 """
 
 import contextlib
+import csv
+import io
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -197,6 +199,14 @@ class RunFolder:
             os.close(handle)
         if is_new:
             sync_folder(self.path)
+
+    def write_samples(self, cell_id: str, name: str, columns: Mapping[str, Sequence[Any]]) -> None:
+        """A table beside the cell's log: per-task values, memory traces."""
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(columns)
+        writer.writerows(zip(*columns.values(), strict=True))
+        replace_file(self.cell_folder(cell_id) / f"{name}.csv", text.getvalue())
 
     def write_manifest(self, manifest: dict[str, Any]) -> None:
         self._write_json(self.manifest_path, {"schema": SCHEMA} | manifest)

@@ -9,23 +9,25 @@ the same command again finds its finished cells and goes on.
 import copy
 import math
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from harness import environment
-from harness.core.search import Choice, SearchSpace
+from harness.core.search import Choice, Range, SearchSpace
 from harness.errors import UsageError
 from harness.executors.local import LocalExecutor
 from harness.plan import Plan, make_plan, with_variants
-from harness.protocol import MethodSpec, Resolved, ResolvedMethod, digest
+from harness.protocol import Cell, MethodSpec, Resolved, ResolvedMethod, digest
 from harness.run import (
     Options,
     Watcher,
+    budget_of,
     check_instruments,
     default_jobs,
     describe,
+    drop_old_checkpoints,
     execute,
     missing,
     refuse_another_plan,
@@ -33,7 +35,7 @@ from harness.run import (
 from harness.settings import flat, set_dotted
 from harness.store import RESULTS, RunFolder
 from harness.suite import Suite, load_suite
-from harness.tuned_suite import write_tuned_suite
+from harness.tuned_suite import Winner, write_tuned_suite
 
 if TYPE_CHECKING:
     import optuna
@@ -85,7 +87,7 @@ class Search:
         if not self.trials:
             return Proposal({}, self.spec, None)
         asked = self.study.ask(self.distributions())
-        changes = {name: _rounded(value) for name, value in asked.params.items()}
+        changes = {name: _rounded(value, self.space[name]) for name, value in asked.params.items()}
         return Proposal(changes, changed(self.spec, changes), asked)
 
     def tell(self, proposal: "Proposal", cells: Sequence[str], score: float | None, reason: str) -> None:
@@ -147,27 +149,28 @@ def tune(options: Options, trials: int, search_seed: int, watcher: TuningWatcher
     """
     suite = load_suite(options.suite, options.overrides)
     judged = validation_only(suite)
+    budget = budget_of(options, suite)
     with LocalExecutor() as executor:
-        resolved: Resolved = executor.ask(judged.request(options.data_root, options.memory_budget))
+        resolved: Resolved = executor.ask(judged.request(options.data_root, budget))
         score = score_of(resolved, suite)
         searches = searches_of(resolved, suite, score, search_seed)
-        asked = make_plan(judged, resolved, data_root=options.data_root, memory_budget=options.memory_budget)
+        asked = make_plan(judged, resolved, data_root=options.data_root, memory_budget=budget)
         spaces = [[s.label, {name: repr(where) for name, where in s.space.items()}] for s in searches]
-        plan = Plan(f"tune-{suite.name}", digest([asked.id, trials, search_seed, spaces])[:8], ())
+        name = digest([asked.id, trials, search_seed, spaces])[:8]
+        plan = replace(asked, suite=f"tune-{suite.name}", id=name, cells=())
         folder = RunFolder.create(options.out or RESULTS / plan.run_id)
         jobs = options.jobs or default_jobs(suite, resolved)
         with folder.lock():
             refuse_another_plan(folder, plan)
             folder.recover()
+            drop_old_checkpoints(folder, folder.finished())
             checked = False
             try:
                 for number in range(trials):
                     proposals = [search.propose() for search in searches]
                     tried = judged.having(tuple(proposal.spec for proposal in proposals))
-                    resolved = executor.ask(tried.request(options.data_root, options.memory_budget))
-                    new = make_plan(
-                        tried, resolved, data_root=options.data_root, memory_budget=options.memory_budget
-                    ).cells
+                    resolved = executor.ask(tried.request(options.data_root, budget))
+                    new = make_plan(tried, resolved, data_root=options.data_root, memory_budget=budget).cells
                     plan = replace(plan, cells=tuple({c.id: c for c in (*plan.cells, *new)}.values()))
                     folder.write_manifest(_manifest(plan, judged, searches, trials, search_seed))
                     finished = folder.finished()
@@ -182,24 +185,20 @@ def tune(options: Options, trials: int, search_seed: int, watcher: TuningWatcher
                     execute(todo, folder, executor, watcher, plan, options, jobs, finished)
                     read = scores_in(folder, score)
                     for search, proposal in zip(searches, proposals, strict=True):
-                        cells = [c.id for c in new if c.points[0].method.spec == proposal.spec]
+                        cells = cells_of(proposal.spec, resolved, new)
                         search.tell(proposal, cells, *judge(cells, read))
                 folder.write_manifest(_manifest(plan, judged, searches, trials, search_seed))
             finally:
                 if folder.finished():
                     folder.derive_tables()
             target = folder.path / f"{suite.name}.toml"
-            winners = [changed(s.spec, s.best.changes) for s in searches if s.best is not None]
-            write_tuned_suite(options.suite, target, winners, _header(judged, trials, score))
+            winners = [
+                Winner(s.label, s.spec, changed(s.spec, s.best.changes))
+                for s in searches
+                if s.best is not None
+            ]
+            write_tuned_suite(options.suite, target, winners, trials, _validation_in_words(judged, score))
     return Tuned(folder.path, target, searches)
-
-
-def _header(suite: Suite, trials: int, score: str) -> str:
-    """What the written suite says of itself."""
-    return (
-        f"Settings of each method: the best of {trials} trials, each judged by the\n"
-        f"{_validation_in_words(suite, score)}.\n{environment.command_line()}"
-    )
 
 
 def validation_only(suite: Suite) -> Suite:
@@ -265,6 +264,18 @@ def changed(spec: MethodSpec, changes: dict[str, Any]) -> MethodSpec:
     return replace(spec, settings=settings)
 
 
+def cells_of(spec: MethodSpec, resolved: Resolved, cells: Sequence[Cell]) -> list[str]:
+    """The ids of the method's cells, which it may share with another that means the same."""
+    method = next(m for m in resolved.methods if m.spec == spec)
+    meant = (method.name, method.settings, method.source)
+
+    def means(cell: Cell) -> bool:
+        found = cell.points[0].method
+        return (found.name, found.settings, found.source) == meant
+
+    return [cell.id for cell in cells if means(cell)]
+
+
 def scores_in(folder: RunFolder, score: str) -> dict[str, tuple[float | None, str]]:
     """Best validation score of each finished cell after its first meta-step, or why there is none.
 
@@ -315,18 +326,28 @@ def _manifest(plan: Plan, suite: Suite, searches: list[Search], trials: int, see
 
 
 def _validation_in_words(suite: Suite, score: str) -> str:
-    accuracy = suite.content.accuracy
-    assert accuracy is not None
+    told = [part.content.accuracy for part in suite.parts if part.content.accuracy is not None]
+    tasks = _either(f"{settings.validation_tasks:,}" for settings in told)
+    steps = _either(f"{settings.meta_steps:,}" for settings in told)
+    each = f" of each of {len(told)} workloads" if len(told) > 1 else ""
     seeds = ", ".join(map(str, suite.content.seeds))
     return (
-        f"mean {score} of {accuracy.validation_tasks} validation tasks at its best after 1 to "
-        f"{accuracy.meta_steps:,} meta-steps, seed {seeds}; no test task was looked at"
+        f"mean {score} of {tasks} validation tasks{each}, at its best after the first of up to {steps} "
+        f"meta-steps, seed {seeds}; no test task was looked at"
     )
+
+
+def _either(numbers: Iterable[str]) -> str:
+    *others, last = dict.fromkeys(numbers)
+    return f"{', '.join(others)} or {last}" if others else last
 
 
 def _label(method: ResolvedMethod) -> str:
     return f"{method.name}[{method.variant}]" if method.variant else method.name
 
 
-def _rounded(value: Any) -> Any:
-    return float(f"{value:.{DIGITS}g}") if isinstance(value, float) else value
+def _rounded(value: Any, where: Range | Choice) -> Any:
+    """A proposed number in few digits, within its range all the same."""
+    if not isinstance(value, float) or not isinstance(where, Range):
+        return value
+    return min(max(float(f"{value:.{DIGITS}g}"), where.low), where.high)

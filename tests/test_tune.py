@@ -1,4 +1,5 @@
 import json
+import shutil
 import tomllib
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from harness.core.search import Choice, Range
 from harness.errors import UsageError
 from harness.registry import resolve_method
 from harness.run import Options
+from harness.store import CHECKPOINT, RunFolder
 from harness.suite import Overrides, load_suite
 from harness.tune import Search, Tuned, tune
 
@@ -149,6 +151,54 @@ def test_a_trial_that_diverges_counts_as_one_and_is_not_the_best(tmp_path: Path)
     assert search.best in search.trials[1:]
 
 
+def test_a_method_that_is_there_twice_in_other_words_is_tried_in_cells_that_are_shared(
+    tmp_path: Path,
+) -> None:
+    suite = write(
+        tmp_path, SUITE.replace("reptile = {}", '"maml[lam=0.0]" = { inner_lr = 0.05, outer.lr = 2e-3 }')
+    )
+    result = searched(suite, tmp_path / "run", trials=2)
+    one, other = ([(t.cells, t.score) for t in search.trials] for search in result.searches)
+    assert one == other
+    assert all(len(cells) == 1 and score is not None for cells, score in one)
+    first, second = load_suite(str(result.suite_file), Overrides()).methods
+    assert resolve_method(first, 2).settings == resolve_method(second, 2).settings
+
+
+def test_what_judges_is_told_of_every_workload(tmp_path: Path) -> None:
+    text = SUITE.replace(
+        'workloads = ["sinusoid"]',
+        'workloads = ["sinusoid", { task = "sinusoid[shots=5]", accuracy = { meta_steps = 2, '
+        "validation_tasks = 3 } }]\nseeds = [0, 1]",
+    )
+    result = searched(write(tmp_path, text), tmp_path / "run", trials=1)
+    (trial,) = result.searches[0].trials
+    assert len(trial.cells) == 4
+    manifest = json.loads((tmp_path / "run" / "manifest.json").read_text())
+    steps = {w.partition("shots")[2]: s["accuracy"]["meta_steps"] for w, s in manifest["settings"].items()}
+    assert steps == {"=10]": 3, "=5]": 2}
+    assert manifest["tuning"]["judged_by"] == (
+        "mean loss of 4 or 3 validation tasks of each of 2 workloads, at its best after the first of up to "
+        "3 or 2 meta-steps, seed 0, 1; no test task was looked at"
+    )
+
+
+def test_a_suites_memory_budget_holds_for_its_trials_too(tmp_path: Path) -> None:
+    suite = write(tmp_path, SUITE.replace('device = "cpu"', 'device = "cpu"\nmemory_budget = "1KiB"'))
+    with pytest.raises(UsageError, match="a memory budget of 1,024 bytes is below"):
+        searched(suite, tmp_path / "run", trials=1)
+
+
+def test_no_checkpoint_stays_of_a_trial_that_is_done(tuned: Tuned, tmp_path: Path) -> None:
+    """As of a call that was killed between its rows and that."""
+    out = tmp_path / "run"
+    shutil.copytree(tuned.folder, out)
+    left = RunFolder(out).cell_folder(tuned.searches[0].trials[0].cells[0]) / CHECKPOINT
+    left.write_bytes(b"left")
+    searched(tuned.folder.parent / "mine.toml", out)
+    assert not left.exists()
+
+
 def test_a_method_of_a_file_is_found_from_where_the_winning_suite_lies(tmp_path: Path) -> None:
     write_adapter(tmp_path, "Mine", "pass")
     file = tmp_path / "mine.py"
@@ -244,6 +294,30 @@ def test_whole_numbers_and_choices_are_proposed_as_such(tuned: Tuned) -> None:
     values = [trial.changes for trial in search.trials[1:]]
     assert {type(v["steps"]) for v in values} == {int}
     assert {v["kind"] for v in values} == {"a", "b"}
+
+
+def test_a_range_of_whole_numbers_has_no_others(tuned: Tuned) -> None:
+    """A suite's own setting that lies between two of them is tried, and tells the estimator nothing."""
+    import optuna
+
+    space = {"lam": Range(1, 8)}
+    assert [2 in space["lam"], 2.0 in space["lam"], 2.5 in space["lam"], 9 in space["lam"]] == [1, 1, 0, 0]
+    of = tuned.searches[0]
+    search = Search("mine", of.spec, space, {"lam": 2.5}, "loss", optuna.create_study())
+    search.tell(search.propose(), (), 0.5, "")
+    assert search.study.trials == []
+
+
+def test_a_proposal_is_in_its_range_also_where_few_digits_would_leave_it(tuned: Tuned) -> None:
+    import optuna
+
+    of = tuned.searches[0]
+    space = {"inner_lr": Range(0.99961, 0.99969)}
+    search = Search("mine", of.spec, space, {"inner_lr": 0.9997}, "loss", optuna.create_study())
+    for _ in range(4):
+        proposal = search.propose()
+        search.tell(proposal, (), 0.5, "")
+        assert all(value in space["inner_lr"] for value in proposal.changes.values())
 
 
 def test_the_command_ends_with_the_tables_of_its_trials(

@@ -112,7 +112,7 @@ def run(
         timeout_s=duration("--timeout", timeout),
         memory_budget=size("--memory-budget", memory_budget),
         jobs=jobs,
-        retry=_retry(retry or []),
+        retry=failures(retry or []),
         dry_run=dry_run,
         fail_fast=fail_fast,
         checkpoint_s=seconds,
@@ -170,7 +170,8 @@ def seeds(texts: list[str]) -> tuple[int, ...]:
     return tuple(map(int, parts))
 
 
-def _retry(texts: list[str]) -> frozenset[str]:
+def failures(texts: list[str]) -> frozenset[str]:
+    """The statuses that `--retry` names."""
     wanted = {part.strip() for text in texts for part in text.split(",")}
     for status in wanted:
         if status not in (*RETRYABLE, "all"):

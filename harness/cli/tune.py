@@ -48,13 +48,19 @@ def tune(
         int | None,
         typer.Option(min=1, metavar="N", help="Trials at once; as many as there are cores by default."),
     ] = None,
+    retry: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="oom|timeout|diverged|error|all", help="Run trials again that failed so (repeatable)."
+        ),
+    ] = None,
 ) -> int:
     """Search every method's settings with equally many trials, on validation tasks; write the winning suite.
 
     The same command again resumes.
     """
     from harness.cli.progress import watcher
-    from harness.cli.run import politely_killed, seeds
+    from harness.cli.run import failures, politely_killed, seeds
     from harness.cli.show import print_run
     from harness.run import Options
     from harness.suite import Overrides
@@ -67,9 +73,12 @@ def tune(
         out=out,
         timeout_s=duration("--timeout", timeout),
         jobs=jobs,
+        retry=failures(retry or []),
     )
     with politely_killed(), watcher() as watching:
         tuned = search(options, budget, search_seed, watching)
     print_run(tuned.folder)
+    if without := [search.label for search in tuned.searches if search.best is None]:
+        typer.echo(f"No trial of {', '.join(without)} came to a score: its settings stay as they were.")
     typer.echo(f"Rows are in {tuned.folder}, the suite with the best settings is {tuned.suite_file}")
     return SOME_FAILED if any(trial.score is None for s in tuned.searches for trial in s.trials) else ALL_OK

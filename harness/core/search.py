@@ -34,7 +34,9 @@ class Range:
         return f"{self.low:g} to {self.high:g}" + (", logarithmically" if self.log else "")
 
     def __contains__(self, value: object) -> bool:
-        return isinstance(value, int | float) and self.low <= value <= self.high
+        if not isinstance(value, int | float) or not self.low <= value <= self.high:
+            return False
+        return not self.whole or value == int(value)
 
 
 @dataclass(frozen=True)
