@@ -3,7 +3,7 @@
 No torch here: both the parent and its workers load it.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
@@ -20,6 +20,9 @@ class MeasureSettings(BaseModel):
     """What all measures have in common."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    without: ClassVar[dict[str, str]] = {}
+    """Keys of other measures that somebody may look for here -> why they are not."""
 
     inner_steps: InnerSteps | None = None
     """Narrows the suite's inner steps for this measure."""
@@ -65,7 +68,8 @@ class AccuracySettings(SteppingSettings):
     name, "*" being all others; in a cell its method's own."""
 
     patience: Positive | None = None
-    """Validations in a row without a better one after which training ends; None for never."""
+    """Validations in a row without a better one after which training ends; None for never. A rate that is
+    annealed falls over `meta_steps` all the same, so that such a training ends before its rate is down."""
 
     untrained: bool = True
     """Also test the untrained initialisation, as a floor."""
@@ -112,6 +116,8 @@ Oracle = Literal["implicit", "unrolled"]
 
 class GradientSettings(MeasureSettings):
     """The meta-gradient of one meta-batch, in float64, beside what it should be."""
+
+    without: ClassVar[dict[str, str]] = {"precision": "method and oracles compute in float64"}
 
     oracles: Annotated[
         list[Oracle], Field(min_length=1), AfterValidator(lambda named: list(dict.fromkeys(named)))

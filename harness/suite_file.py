@@ -20,6 +20,7 @@ from harness.measure_settings import (
     AccuracySettings,
     GradientSettings,
     InnerSteps,
+    MeasureSettings,
     MemorySettings,
     Positive,
     TimeSettings,
@@ -187,7 +188,10 @@ def _sentence(failure: ValidationError, where: str, origins: Mapping[str, str]) 
     origin = origin_of(key, where, origins)
     match error["type"]:
         case "extra_forbidden":
-            known = _keys_at(location).model_fields
+            table = _keys_at(location)
+            if issubclass(table, MeasureSettings) and (why := table.without.get(str(location[-1]))):
+                return f"{origin}: key '{key}' does not exist, for {why}; leave it out."
+            known = table.model_fields
             return f"{origin}: key '{key}' is unknown; {nearest(str(location[-1]), known, 'the keys here')}"
         case "missing":
             return f"{origin}: key '{key}' is missing; add it."

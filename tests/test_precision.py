@@ -158,7 +158,7 @@ def test_a_run_in_bfloat16_is_another_experiment_and_says_so(tmp_path: Path) -> 
         (["precision=float16"], "--set precision=float16: .*precision = 'float16' is refused: float16 holds"),
         (["precision=float8"], "is refused: input should be 'float32'"),
         (["accuracy.precison=bfloat16"], "did you mean 'precision'"),
-        (["gradient.precision=bfloat16"], "key 'gradient.precision' is unknown"),
+        (["gradient.precision=bfloat16"], "does not exist, for method and oracles compute in float64; leave"),
     ],
 )
 def test_a_precision_that_is_not_to_be_had_is_refused(tmp_path: Path, settings: list[str], said: str) -> None:
