@@ -84,7 +84,7 @@ def measure_accuracy(
         checkpoints=checkpoints,
     )
     if settings.test:
-        progress(Progress(1.0, "testing"))
+        progress(Progress(1.0, "testing", course.seconds_of(test_tasks / settings.validation_tasks)))
         per_task = {score: test(course.best), **per_task}
 
     tested = f"{test_tasks} test tasks" + (", all that there are" if all_tasks else "")

@@ -52,6 +52,10 @@ class Course:
     def steps_per_second(self) -> float:
         return self.step / self.stepping_s
 
+    def seconds_of(self, validations: float) -> float:
+        """How long so many of them take, by those that there were."""
+        return validations * self.validating_s / len(self.validation)
+
     @property
     def without_a_better(self) -> int:
         """How many validations there were since the best."""
@@ -71,8 +75,8 @@ def train(
 ) -> Course:
     """Meta-train for `settings.meta_steps` or until the patience is out; select on validation tasks alone.
 
-    With `checkpoints` it goes on from the one that is there, to the same end bit for bit as if it had never
-    been cut short: on a CPU always, on a GPU with deterministic kernels. Raises Diverged.
+    With `checkpoints` it goes on from the one that is there: on a CPU to the same end bit for bit as if it
+    had never been cut short, on a GPU from the same state, as repeatably as its kernels are. Raises Diverged.
     """
     training = Training(learner, workload, tasks, settings, seed, device, progress, checkpoints)
     training.run()
@@ -174,17 +178,18 @@ class Training:
         best = f" (best {course.best_score:.3f} at {course.best_step})" if course.best_step != step else ""
         pace = f", {course.steps_per_second:.3g} meta-steps/s" if course.step else ""
         read = f"validation {self.workload.score} {score:.3f}{best}"
-        return f"meta-step {course.step} of {self.settings.meta_steps}, {read}{pace}"
+        of = "of" if self.settings.patience is None else "of at most"
+        return f"meta-step {course.step} {of} {self.settings.meta_steps}, {read}{pace}"
 
     def _progress(self) -> Progress:
         course, settings = self.course, self.settings
         trouble = self.checkpoints.trouble if self.checkpoints is not None else ""
         note = "; ".join(filter(None, (self._in_words(), trouble)))
-        each = course.validating_s / len(course.validation)
         steps = settings.meta_steps - course.step
         validations = -(-settings.meta_steps // settings.validate_every) + 1 - len(course.validation)
-        tests = settings.test_tasks / settings.validation_tasks if settings.test else 0.0
-        left = steps / course.steps_per_second + each * (validations + tests)
+        test_tasks = self.tasks.count("test") or settings.test_tasks if settings.test else 0
+        tests = test_tasks / settings.validation_tasks
+        left = steps / course.steps_per_second + course.seconds_of(validations + tests)
         return Progress(course.step / settings.meta_steps, note, left)
 
     # Cut short and gone on with
