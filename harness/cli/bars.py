@@ -80,4 +80,4 @@ class Bars(Board):
         if self.whole is not None:
             left = self.estimate.left(self.workers)
             note = f"{self.done} of {self.total} cells"
-            self.progress.update(self.whole, completed=self.done, left=left, note=note)
+            self.progress.update(self.whole, total=self.total, completed=self.done, left=left, note=note)

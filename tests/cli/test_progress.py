@@ -221,6 +221,18 @@ def screen(sent: str) -> list[str]:
     return [line.rstrip() for line in lines]
 
 
+def test_the_bar_of_a_search_is_as_long_as_each_of_its_trials(plan: Plan) -> None:
+    """Of a trial that was done in part before, less is left than of the next."""
+    with Bars() as bars:
+        for todo in (plan.cells[:1], plan.cells[:5]):
+            bars.planned(plan, Path("x"), list(todo), 1)
+            for each in todo:
+                bars.started(each)
+                bars.ended(Outcome(each, ok_readings(each), [], 1.0))
+            (whole,) = (task for task in bars.progress.tasks if task.id == bars.whole)
+            assert (whole.completed, whole.total) == (len(todo), len(todo))
+
+
 @pytest.mark.parametrize("width", [80, 100, 160])
 def test_on_a_narrow_terminal_the_note_gives_way_and_the_time_left_stays(width: int) -> None:
     bars = Bars()
