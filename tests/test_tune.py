@@ -335,6 +335,19 @@ def test_the_command_ends_with_the_tables_of_its_trials(
     assert "maml: 2 trials, best first" in capfd.readouterr().out
 
 
+def test_trials_that_failed_run_again_only_when_asked_for_and_leave_the_suite_as_it_was(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    suite = write(tmp_path, SUITE.replace("reptile = {}", "").replace("inner_lr = 0.05", "inner_lr = 1e30"))
+    out = tmp_path / "run"
+    command = ["tune", str(suite), "--budget", "1", "--out", str(out)]
+    for more, attempt in ([], 1), ([], 1), (["--retry", "diverged"], 2):
+        assert call([*command, *more]) == 3
+        assert {row.attempt for row in rows_of(out)} == {attempt}
+    assert "No trial of maml came to a score: its settings stay as they were." in capfd.readouterr().out
+    assert (out / "mine.toml").read_text() == suite.read_text()
+
+
 def test_what_a_search_leaves_is_a_run_that_every_reader_opens(tuned: Tuned, tmp_path: Path) -> None:
     assert call(["report", str(tuned.folder), "--out", str(tmp_path / "report.html")]) == 0
     assert call(["claims", str(tuned.folder)]) == 0
