@@ -25,8 +25,8 @@ from harness.present.tables.published import (
 from harness.present.words import workload_in_words
 
 NOTHING = (
-    "Nothing that was tested here has figures in the paper: its tables have Omniglot, 5- and 20-way with 1 and "
-    "5 shots, and Mini-ImageNet, 5-way 1-shot."
+    "Nothing that was tested here has figures in the paper: its tables have Omniglot, 5- and 20-way with 1 "
+    "and 5 shots, and Mini-ImageNet, 5-way 1-shot."
 )
 
 
