@@ -177,10 +177,13 @@ def _steps_in_words(points: pd.DataFrame) -> str:
     """Once for all that have the same: of every method, or of all variants of one."""
     if points.inner_steps.nunique() == 1:
         return str(points.inner_steps.iloc[0])
-    told = {}
+    told: dict[tuple[str, str], int] = {}
     for method, own in points.groupby("method"):
         label = "method" if own.inner_steps.nunique() == 1 else "method_label"
-        told |= {(str(method), name): steps for name, steps in zip(own[label], own.inner_steps, strict=True)}
+        told |= {
+            (str(method), str(name)): int(steps)
+            for name, steps in zip(own[label], own.inner_steps, strict=True)
+        }
     return ", ".join(f"{key[1]} {told[key]}" for key in sorted(told, key=lambda key: label_order(*key)))
 
 
