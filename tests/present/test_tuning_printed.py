@@ -9,6 +9,7 @@ from rows import SETTINGS, row, write_run
 
 from harness.analyze.loaded import LoadedRun, load_run
 from harness.cli.app import call
+from harness.present.report.blocks import Prose, Table
 from harness.present.report.document import render
 from harness.present.report.page import build_page
 from harness.rows import Row
@@ -53,6 +54,9 @@ def test_the_report_has_every_trial_and_no_test_scores(run: LoadedRun) -> None:
     page = build_page([run])
     section = next(each for each in page.sections if each.id == "search")
     first, second, judged = section.blocks
+    assert isinstance(first, Table)
+    assert isinstance(second, Table)
+    assert isinstance(judged, Prose)
     told = [[cell.text for cell in line] for line in first.lines]
     assert told == [
         ["2", "0.720", "inner_lr=0.15"],
