@@ -45,7 +45,8 @@ def trained_cell(
     values = {"accuracy": accuracy, "accuracy_ci95": half}
     for name, value in (floors or {}).items():
         values |= {f"{name}_accuracy": value, f"{name}_accuracy_ci95": 0.05}
-    tested = f"{tasks} test tasks, {inner_steps} inner steps"
+    every = ", all that there are" if workload == OFFICIAL else ""
+    tested = f"{tasks} test tasks{every}, {inner_steps} inner steps"
     rows = [row(**point | {"metric": m, "value": v, "detail": tested} | changes) for m, v in values.items()]
     for step, value in curve.items():
         validated = {"metric": "validation_accuracy", "repeat": step, "value": value}

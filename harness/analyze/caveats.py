@@ -9,7 +9,7 @@ import pandas as pd
 from harness import __version__
 from harness.analyze.words import counted, listed
 from harness.rowfile import RowFile
-from harness.rows import FIRST_SCHEMA, HEADLINES, SCHEMA, Defects
+from harness.rows import FIRST_SCHEMA, SCHEMA, Defects
 
 NAMED = 5  # of keys, before the rest is only counted
 
@@ -105,8 +105,8 @@ def about_instruments(selfchecks: Sequence[Mapping[str, Any]]) -> Iterator[str]:
 
 
 def about_seeds(rows: pd.DataFrame) -> Iterator[str]:
-    trained = rows[rows.metric.isin(HEADLINES["accuracy"]) & rows.value.notna()]
-    seeds = trained.groupby("workload").seed.nunique()
+    tested = rows[rows.metric.isin(["accuracy", "loss"]) & rows.value.notna()]
+    seeds = tested.groupby("workload").seed.nunique()
     if len(seeds) and seeds.min() == 1:
         of = f" of {listed(list(map(str, seeds.index[seeds == 1])))}" if seeds.max() > 1 else ""
         yield (

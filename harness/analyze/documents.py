@@ -122,6 +122,31 @@ def _are_tables(settings: Any) -> bool:
     return isinstance(settings, dict) and all(isinstance(each, dict) for each in settings.values())
 
 
+def _is_search(tuning: Any) -> bool:
+    """What `harness.tune` keeps of each method's trials."""
+    return (
+        isinstance(tuning, dict)
+        and _are_of(dict)(tuning.get("methods"))
+        and all(
+            isinstance(method.get("method"), str)
+            and isinstance(method.get("space"), dict)
+            and isinstance(method.get("own"), dict)
+            and _are_of(dict)(method.get("trials"))
+            and all(map(_is_trial, method["trials"]))
+            for method in tuning["methods"]
+        )
+    )
+
+
+def _is_trial(trial: dict[str, Any]) -> bool:
+    return (
+        _is(int)(trial.get("number"))
+        and isinstance(trial.get("changes"), dict)
+        and _is(int, float, type(None))(trial.get("score"))
+        and isinstance(trial.get("reason"), str)
+    )
+
+
 _text = _is(str)
 _told = _is(str, type(None))  # None where the system did not tell
 _bytes = _is(int, float, type(None))
@@ -131,7 +156,7 @@ MACHINE: dict[str, Shape] = {
 }  # fmt: skip
 MANIFEST: dict[str, Shape] = {
     "suite": _text, "title": _text, "run_id": _text, "command": _text,
-    "memory_budget": _bytes, "content": _is(dict), "settings": _are_tables,
+    "memory_budget": _bytes, "content": _is(dict), "settings": _are_tables, "tuning": _is_search,
 }  # fmt: skip
 ENVIRONMENT: dict[str, Shape] = {
     "innerloop": _told, "torch": _told, "device": _told, "device_name": _told, "cpu": _told,

@@ -31,6 +31,10 @@ class PointRows:
         """What was read of a metric, wherever it could be."""
         return self._value[self._read(metric)]
 
+    def details(self, metric: str) -> np.ndarray:
+        """What is said of those values."""
+        return self._detail[self._read(metric)]
+
     def seed_means(self, metric: str) -> np.ndarray:
         """Of each seed that has it the mean."""
         lines = self._read(metric)

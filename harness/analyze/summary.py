@@ -12,6 +12,7 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 
+from harness.analyze.accuracy.scores import tested
 from harness.analyze.intervals import (
     BOOTSTRAP_SEED,
     LEVEL,
@@ -45,14 +46,16 @@ def accuracy_summary(frame: pd.DataFrame) -> pd.DataFrame:
       trained models only: the spread between training runs is not in it.
 
     `gain` is the distance from the untrained start, positive where training helped. Each of the `FLOORS` has
-    its mean and, as `_ci95`, its half-width over test tasks; NaN where the workload has no such floor. One
-    that is the same in every seed tells that all seeds had the same test tasks, as where a dataset has only
-    so many: more seeds then make no interval over tasks narrower.
+    its mean and, as `_ci95`, its half-width over test tasks; NaN where the workload has no such floor. Where
+    all seeds had the same test tasks, since a dataset has only so many, more seeds make no interval over
+    tasks narrower.
     """
     records = []
     for rows in points_of(frame, "accuracy"):
         metric = "loss" if rows.has("loss") else "accuracy"
-        same = any(_are_alike(rows, f"{name}_{metric}") for name in FLOORS)
+        if not rows.has(metric):  # trained and validated only, as in a search for settings
+            continue
+        _, same = tested(rows.details(metric))
         mean, interval = _over_seeds(rows, metric, same_tasks=same)
         untrained, untrained_interval = _over_seeds(rows, f"untrained_{metric}", same_tasks=same)
         floors = {name: _over_seeds(rows, f"{name}_{metric}", same_tasks=same) for name in FLOORS}
@@ -166,12 +169,6 @@ class _Interval:
 def _over_seeds(rows: PointRows, metric: str, *, same_tasks: bool) -> tuple[float, _Interval]:
     means = rows.seed_means(metric)
     return mean_of(means), _Interval(means, rows.seed_means(f"{metric}_ci95"), same_tasks=same_tasks)
-
-
-def _are_alike(rows: PointRows, metric: str) -> bool:
-    """Whether a metric and its half-width are the same in every seed, of two or more."""
-    found = [rows.seed_means(name) for name in (metric, f"{metric}_ci95")]
-    return all(len(values) > 1 and bool((values == values[0]).all()) for values in found)
 
 
 def _bootstrap_median(blocks: list[np.ndarray]) -> tuple[float, float]:

@@ -24,6 +24,8 @@ def claims(
     for run in loaded:
         for caveat in run.caveats:
             console.print(f"{run.name}: {caveat}", markup=False)
+        if run.source:
+            console.print(f"{run.name} has protocol and settings after {run.source}.", markup=False)
         for deviation in run.deviations:
             console.print(f"{run.name} deviates, as its suite says: {deviation}", markup=False)
     for part in claim_sections(judge(loaded), width):

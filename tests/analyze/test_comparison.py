@@ -416,6 +416,35 @@ class TestAccuracy:
         assert change.basis == "2 seeds, 20 episodes"
         assert "have no interval" not in said(compared(*runs))
 
+    def test_of_episodes_that_two_seeds_share_each_counts_once(self, tmp_path: Path) -> None:
+        """As where a data set has only so many: of each episode the mean of both seeds."""
+        runs, tables = [], {}
+        hard = np.random.default_rng(0).normal(0, 0.1, 10)  # on which the second run is the better
+        for name, shift in (("a", 0.0), ("b", hard)):
+            cells = []
+            for seed in (0, 1):
+                noise = np.random.default_rng([seed, name == "b"]).normal(0, 0.01, 10)
+                scores = tables[name, seed] = 0.7 + shift + noise
+                whole: dict[str, Any] = {
+                    "value": float(scores.mean()),
+                    "detail": "10 test tasks, all that there are, 4 inner",
+                }
+                cells.append([
+                    replace(r, **whole) if r.metric == "accuracy" else r
+                    for r in rows.accuracy_cell("maml", 4, seed)
+                ])  # fmt: skip
+            runs.append(written(tmp_path / name, cells))
+            for seed in (0, 1):
+                folder = RunFolder(tmp_path / name).cell_folder(f"accuracy-maml-4-{seed}")
+                table = pd.DataFrame({"task": range(10), "accuracy": tables[name, seed]})
+                table.to_csv(folder / "per_task.csv", index=False)
+        (change,) = changes_of(compared(*runs), "accuracy")
+        of_episode = sum(tables["b", seed] - tables["a", seed] for seed in (0, 1)) / 2
+        half = 2.262157 * of_episode.std(ddof=1) / np.sqrt(10)  # Student's t, 9 degrees of freedom
+        mean = of_episode.mean()
+        assert (change.low, change.high) == pytest.approx((mean - half, mean + half), rel=1e-5)
+        assert change.basis == "2 seeds, 10 episodes"
+
     def test_episodes_that_are_not_those_of_the_row_give_no_interval(self, tmp_path: Path) -> None:
         runs = []
         for name, shift in (("a", 0.0), ("b", 0.01)):

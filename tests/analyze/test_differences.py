@@ -29,9 +29,10 @@ def cell(
     validation: float | None = 0.5,
     metric: str = "accuracy",
     status: str = "ok",
+    is_whole: bool = False,
     **changes: Any,
 ) -> list[Row]:
-    """One accuracy cell; half-widths of 0.02 over 300 tasks."""
+    """One accuracy cell; half-widths of 0.02 over 300 tasks, all that there are where `is_whole`."""
     point = {
         "cell_id": f"{method}-{steps}-{seed}",
         "method": method,
@@ -43,7 +44,8 @@ def cell(
     } | changes
     if value is None:
         return [row(**point, metric="accuracy", value=None, status=status)]
-    tested = {"metric": metric, "value": value, "detail": f"300 test tasks, {steps} inner steps"}
+    tasks = "300 test tasks" + (", all that there are" if is_whole else "")
+    tested = {"metric": metric, "value": value, "detail": f"{tasks}, {steps} inner steps"}
     rows = [row(**point | tested), row(**point, metric=f"{metric}_ci95", value=0.02)]
     if validation is not None:
         rows.append(row(**point, metric=f"validation_{metric}", value=validation, repeat=20))
@@ -71,13 +73,18 @@ def write_tasks(run: Path, cell_id: str, values: np.ndarray, metric: str = "accu
     table.to_csv(RunFolder(run).cell_folder(cell_id) / "per_task.csv", index=False)
 
 
-def of_models(path: Path, seeds: int, tasks: int = 300) -> tuple[LoadedRun, np.ndarray]:
+def of_models(
+    path: Path, seeds: int, tasks: int = 300, *, is_whole: bool = False
+) -> tuple[LoadedRun, np.ndarray]:
     """A run of two methods that kept the values of their tasks, [methods, seeds, tasks]."""
     rng = np.random.default_rng(4)
-    probability = np.array([0.72, 0.7])[:, None, None] + rng.uniform(-0.2, 0.2, (seeds, tasks))
+    hardness = rng.uniform(-0.2, 0.2, (1 if is_whole else seeds, tasks))
+    favour = np.stack([rng.uniform(0, 0.3, hardness.shape), rng.uniform(0, 0.3, hardness.shape)])
+    probability = np.array([0.52, 0.5])[:, None, None] + hardness + (favour if is_whole else 0.15)
+    probability = np.broadcast_to(probability, (2, seeds, tasks))
     values = rng.binomial(25, probability) / 25
     cells = [
-        cell(method, seed, float(values[i, seed].mean()))
+        cell(method, seed, float(values[i, seed].mean()), is_whole=is_whole)
         for i, method in enumerate(("fomaml", "maml"))
         for seed in range(seeds)
     ]
@@ -173,6 +180,33 @@ def test_below_three_seeds_an_interval_is_over_the_same_tasks_and_holds_for_the_
     assert found.sentence.endswith(f"how many seeds would do cannot be known {words}")
     again = only(accuracy_differences(run))
     assert (again.low, again.high, again.p) == (found.low, found.high, found.p)
+
+
+def test_seeds_that_share_their_test_tasks_are_not_taken_for_more_tasks(tmp_path: Path) -> None:
+    """Of two seeds on the same tasks, on which each method has its own strengths."""
+    run, values = of_models(tmp_path / "run", 2, is_whole=True)
+    found = only(accuracy_differences(run))
+    of_task = (values[0] - values[1]).mean(axis=0)
+    half = stats.t.ppf(0.975, 299) * stats.sem(of_task)
+    assert found.interval == "tasks"
+    assert (found.low, found.high) == pytest.approx(
+        (of_task.mean() - half, of_task.mean() + half), abs=0.08 * half
+    )
+    assert found.p == pytest.approx(stats.ttest_1samp(of_task, 0).pvalue, rel=0.2)
+    as_if_fresh = 1.96 * np.sqrt((stats.sem(values[0] - values[1], axis=1) ** 2).sum()) / 2
+    assert found.high - found.low > 2 * 1.15 * as_if_fresh
+
+
+def test_without_the_values_of_shared_tasks_no_variance_is_averaged_away() -> None:
+    found = two([0.80, 0.82], [0.75, 0.76], is_whole=True)
+    half = np.sqrt(2) * 0.02  # of both sides; a side's two seeds may err alike
+    assert (found.low, found.high) == pytest.approx((0.055 - half, 0.055 + half))
+
+
+def test_over_seeds_that_share_their_test_tasks_an_interval_holds_for_these_alone() -> None:
+    first, second = [0.80, 0.84, 0.82], [0.75, 0.80, 0.76]
+    assert "3 seeds, for these 300 test tasks alone" in two(first, second, is_whole=True).sentence
+    assert "alone" not in two(first, second).sentence
 
 
 def test_without_the_values_of_the_tasks_both_sides_are_taken_as_independent() -> None:

@@ -244,7 +244,7 @@ def test_the_same_tasks_in_every_seed_make_no_interval_over_tasks_narrower() -> 
     run = run_of(official([0.70, 0.72]))
     assert run.accuracy.tasks_ci95.iloc[0] == pytest.approx(0.05)
     assert run.accuracy.hausdorff_ci95.iloc[0] == pytest.approx(0.05)
-    fresh = trained_cells([0.70, 0.72], half=0.05)
+    fresh = trained_cells([0.70, 0.72], half=0.05, floors={"neighbour": 0.45})  # alike by chance
     assert run_of(fresh).accuracy.tasks_ci95.iloc[0] == pytest.approx(0.05 / np.sqrt(2))
 
 

@@ -104,5 +104,5 @@ def test_runs_without_figures_have_no_such_section(tmp_path: Path) -> None:
     assert "Beside the paper's" not in shown(run)
     page = build_page([load_run(run)])
     section = next(each for each in page.sections if each.id == "published")
-    assert "No workload here has figures in the paper" in section.blocks[0].sentences[0]
+    assert "Nothing that was tested here has figures in the paper" in section.blocks[0].sentences[0]
     assert FIVE_WAY not in render(page)

@@ -219,7 +219,7 @@ def test_several_runs_stand_side_by_side(tmp_path: Path, run: Path) -> None:
 def test_a_crossing_that_several_runs_show_is_told_once_at_the_head(tmp_path: Path) -> None:
     cells = [memory_cell(method, steps) for method in ("maml", "imaml-gd") for steps in (1, 2, 4)]
     runs = [write_run(tmp_path / name, cells) for name in ("a", "b")]
-    head, _, below = page_of(*runs).text.partition("Curves against inner steps Accuracy")
+    head, _, below = page_of(*runs).text.partition("Curves Accuracy")
     assert head.count("imaml-gd needs less memory than maml") == 1
     assert "From 2 inner steps on, imaml-gd needs less memory than maml. memory, A (a) and B (b)" in head
     assert below.count("From 2 inner steps on, imaml-gd needs less memory than maml (") == 2
@@ -322,7 +322,7 @@ def test_findings_beyond_the_first_are_folded_and_none_is_lost(tmp_path: Path) -
     cells = [memory_cell("maml", steps, workload=f"task[n={i}]", cell_id=f"{i}-{steps}")
              for i in range(MOST_FINDINGS + 3) for steps in (1, 2, 4)]  # fmt: skip
     page = page_of(write_run(tmp_path / "run", cells))
-    head = page.text.partition("Curves against inner steps Accuracy")[0]
+    head = page.text.partition("Curves Accuracy")[0]
     assert "3 more findings" in head
     assert head.count("Peak memory grows by") == MOST_FINDINGS + 3
 

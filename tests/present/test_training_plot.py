@@ -117,3 +117,12 @@ def test_a_run_without_training_has_no_such_picture(tmp_path: Path) -> None:
     run = load_run(write_run(tmp_path / "run", [memory_cell("maml", 1)]))
     assert list(draw_pictures([run], wanted=Wanted(pictures=["training"]))) == []
     assert FIVE_WAY not in set(run.rows.workload)
+
+
+def test_inner_steps_are_told_once_for_all_variants_that_have_the_same(tmp_path: Path) -> None:
+    cells = [trained_cell(0.9, 0, method="maml", inner_steps=5)]
+    for number, lr in enumerate((0.1, 0.2)):
+        settings = {"inner_lr": lr, "lam": 0.5}
+        cells.append(trained_cell(0.9, 0, inner_steps=16, settings=settings, cell_id=f"gd-{number}"))
+    (_, captions) = training_figure(points_of(tmp_path, cells))
+    assert "inner steps as validation chose: maml 5, imaml-gd 16;" in f"{captions[0].context};"

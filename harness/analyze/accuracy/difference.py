@@ -53,6 +53,7 @@ class Difference:
     family: int  # comparisons that were corrected together
     seeds: int  # finished by both
     tasks: int | None  # test tasks a seed
+    same_tasks: bool  # the same in every seed, being all that there are
     spread: float  # standard deviation of the per-seed differences
     verdict: str
     seeds_needed: int | None
@@ -152,7 +153,7 @@ class Difference:
             return f"no interval is known, {seeds}"
         ends = f"95% {self.shown(self.low)} to {self.shown(self.high)}"
         if self.interval == "seeds":
-            return f"{ends}, {seeds}"
+            return f"{ends}, {seeds}{f', for these {self.tasks} test tasks alone' if self.same_tasks else ''}"
         tasks = f"{self.tasks} test tasks" if self.tasks else "the test tasks"
         how = ", not paired by episode" if self.interval == "unpaired" else ""
         return f"{ends}, {tasks} of {seeds}{how}"

@@ -10,6 +10,7 @@ Which interval:
 - `seeds`, from three seeds on: Student's, on the paired differences of the per-seed means. A seed has the
   same episodes for every method, so these differences are paired by episodes too, whether or not the
   values of the single tasks were kept. It holds for the methods: for what other training runs would give.
+  Where all seeds have the same test tasks, it holds for these tasks alone.
 - `tasks`, below: a bootstrap over the test tasks within each seed, paired by episode. It holds for these
   trained models only.
 - `unpaired`, below three seeds where the cells have not left the values of each task: from the half-widths
@@ -108,6 +109,7 @@ def differences_in(scores: Scores, cells: Path) -> list[Difference]:
                 family=family,
                 seeds=int(count[i]),
                 tasks=scores.tasks,
+                same_tasks=scores.same_tasks,
                 spread=float(spread[i]),
                 verdict=verdict,
                 seeds_needed=int(needed[i]) if verdict == WEAK and np.isfinite(needed[i]) else None,
@@ -185,8 +187,8 @@ class _TaskMeans:
         for seed in seeds:
             column, means, tasks = self.drawn[seed]
             differences.append(means[:, column[pair.first]] - means[:, column[pair.second]])
-        found = bootstrap_interval(mean, np.mean(differences, axis=0), tasks, len(seeds))
-        return found, "tasks"
+        sets = 1 if self.scores.same_tasks else len(seeds)  # of independent tasks
+        return bootstrap_interval(mean, np.mean(differences, axis=0), tasks, sets), "tasks"
 
     def _draw(self, seed: int) -> tuple[dict[int, int], np.ndarray, int]:
         """The column of each point whose tasks are kept, their resampled means, and how many tasks."""
@@ -201,11 +203,15 @@ class _TaskMeans:
         same = {point: kept for point, kept in values.items() if kept.index.equals(index)}
         table = np.column_stack([kept.to_numpy() for kept in same.values()])
         column = {point: i for i, point in enumerate(same)}
-        return column, resampled_means(table, int(self.scores.seeds[seed])), len(index)
+        # Where seeds share their tasks, a task is drawn for all of them at once.
+        stream = 0 if self.scores.same_tasks else int(self.scores.seeds[seed])
+        return column, resampled_means(table, stream), len(index)
 
     def _unpaired(self, pair: _Pair, seeds: list[int], mean: float) -> tuple[Interval, str]:
         halves = self.scores.half[[pair.first, pair.second]][:, seeds]
-        half = np.sqrt((halves**2).sum()) / len(seeds)
+        # Of independent tasks the variances of a mean add; the same ones may all err to one side.
+        of_sides = halves.mean(1) if self.scores.same_tasks else np.sqrt((halves**2).sum(1)) / len(seeds)
+        half = np.hypot(*of_sides)
         error = half / special.ndtri((1 + LEVEL) / 2)
         many = np.array(np.inf)  # degrees of freedom: hundreds of tasks
         p = two_sided_p(np.array(mean), error, many)

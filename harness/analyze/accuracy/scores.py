@@ -14,8 +14,7 @@ from harness.rows import HEADLINES
 PER_TASK = "per_task.csv"  # what an accuracy cell leaves beside its rows
 KEYS = ["method", "method_label", "inner_steps"]
 NOT_RUN = "not run"
-TESTED = re.compile(r"(\d+) test tasks")
-ALL_TESTED = re.compile(rf"{TESTED.pattern}, all that there are")
+TESTED = re.compile(r"(\d+) test tasks(, all that there are)?")
 SAME_MEAN = 1e-5  # relative: rows have the mean of float32 values
 
 
@@ -32,7 +31,8 @@ class Scores:
     mean: over the test tasks; half: the 95% half-width over them.
     validation: the score on validation tasks at the meta-step that they chose, and that was tested.
     fate: `ok`, the status of what failed, or `NOT_RUN`. cell: the id, empty where not run.
-    tasks: how many test tasks a seed, where the rows say.
+    tasks: how many test tasks a seed, where the rows say. same_tasks: they are all that there are, and so
+        the same ones in every seed; otherwise each seed has its own.
     """
 
     workload: str
@@ -45,10 +45,11 @@ class Scores:
     fate: np.ndarray
     cell: np.ndarray
     tasks: int | None
+    same_tasks: bool
 
 
 def test_scores(rows: pd.DataFrame) -> Iterator[Scores]:
-    """One for each workload whose accuracy was asked for."""
+    """One for each workload that test scores were asked for on."""
     for workload, part in rows[rows.measure == "accuracy"].groupby("workload"):
         metric, best = ("loss", "min") if (part.metric == "loss").any() else ("accuracy", "max")
         point, points = _numbered(part)
@@ -56,6 +57,8 @@ def test_scores(rows: pd.DataFrame) -> Iterator[Scores]:
         shape = (len(points), len(seeds))
         place = point * len(seeds) + seed
         name, status = part.metric.to_numpy(str), part.status.to_numpy(str)
+        if metric not in name:  # trained and validated only, as in a search for settings
+            continue
         value = np.where(status == "ok", part.value.to_numpy(float), np.nan)
         of_metric = name == metric
         mean = _table(shape, place, value, of_metric, "mean")
@@ -65,6 +68,7 @@ def test_scores(rows: pd.DataFrame) -> Iterator[Scores]:
         fate[np.isfinite(mean)] = "ok"
         cell = np.full(shape, "", dtype=object)
         cell.flat[place[headline]] = part.cell_id.to_numpy(str)[headline]
+        tasks, same_tasks = tested(part.detail.to_numpy()[of_metric & (status == "ok")])
         yield Scores(
             workload=str(workload),
             metric=metric,
@@ -75,7 +79,8 @@ def test_scores(rows: pd.DataFrame) -> Iterator[Scores]:
             validation=_table(shape, place, value, name == f"validation_{metric}", best),
             fate=fate,
             cell=cell,
-            tasks=_tested(part.detail.to_numpy()[of_metric & (status == "ok")]),
+            tasks=tasks,
+            same_tasks=same_tasks,
         )
 
 
@@ -97,22 +102,20 @@ def _table(
     return table
 
 
-def _tested(details: np.ndarray) -> int | None:
-    return _number(TESTED, details)
+def tested(details: Iterable[object]) -> tuple[int | None, bool]:
+    """On how many test tasks each seed was tested, of the details of test scores; and whether these are all
+    that there are, the same ones in every seed, rather than fresh ones of endlessly many."""
+    for detail in details:
+        if match := TESTED.match(str(detail)):
+            return int(match[1]), match[2] is not None
+    return None, False
 
 
 def whole_test_split(rows: pd.DataFrame) -> int | None:
-    """How many tasks the test split of a workload's rows has, where it ends: each seed was tested on all of
-    them. None where tasks were drawn from endlessly many, as fresh ones in each seed."""
-    return _number(ALL_TESTED, rows.detail[rows.metric.isin(HEADLINES["accuracy"])])
-
-
-def _number(pattern: re.Pattern[str], details: Iterable[object]) -> int | None:
-    """What the first detail that the pattern matches says."""
-    for detail in details:
-        if match := pattern.match(str(detail)):
-            return int(match[1])
-    return None
+    """How many tasks the test split of a workload's rows has, where it ends; None where it does not."""
+    scores = rows.metric.isin(["accuracy", "loss"]) & (rows.status == "ok")
+    tasks, is_whole = tested(rows.detail[scores])
+    return tasks if is_whole else None
 
 
 def task_scores(

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import stdtrit
 
-from harness.analyze.accuracy.scores import PER_TASK, SAME_MEAN
+from harness.analyze.accuracy.scores import PER_TASK, SAME_MEAN, tested
 from harness.analyze.comparison.alignment import Alignment
 from harness.analyze.comparison.change import Change, Overall, Verdict, lines_of, place_of
 from harness.analyze.comparison.sides import Side
@@ -96,12 +96,13 @@ def overall_scores(aligned: Alignment, metric: str) -> Iterator[Overall]:
 
 
 def _paired_by_seed(aligned: Alignment, metric: str) -> pd.DataFrame:
-    """A line a point and seed that both runs finished, with the values and cells of both."""
+    """A line a point and seed that both runs finished: values and cells of both, and what the first says."""
     sides = [
         rows[(rows.metric == metric) & (rows.status == "ok")].groupby([*AT, "seed"]).agg(
-            value=("value", "mean"), cell_id=("cell_id", "first"))
+            value=("value", "mean"), cell_id=("cell_id", "first"), detail=("detail", "first"))
         for rows in (aligned.base, aligned.other)
     ]  # fmt: skip
+    sides[1] = sides[1].drop(columns="detail")
     return sides[0].merge(sides[1], left_index=True, right_index=True, suffixes=("_a", "_b")).reset_index()
 
 
@@ -120,17 +121,18 @@ def _other_data(aligned: Alignment) -> set[tuple[int, int]]:
 
 def _over_tasks(seeds: pd.DataFrame, metric: str, base: Side, other: Side) -> tuple[float, float, int]:
     """The 95% interval over the paired episodes of each seed, and their number; NaN where one is not kept."""
-    means, errors, tasks = [], [], 0
+    tables = []
     for seed in lines_of(seeds):
         first = _task_scores(base.run.path, seed.cell_id_a, metric, seed.value_a)
         second = _task_scores(other.run.path, seed.cell_id_b, metric, seed.value_b)
         if first is None or second is None or not first.index.equals(second.index) or len(first) < 2:
             return float("nan"), float("nan"), 0
-        differences = (second - first).to_numpy(float)
-        means.append(differences.mean())
-        errors.append(differences.std(ddof=1) / np.sqrt(len(differences)))
-        tasks += len(differences)
-    mean = float(np.mean(means))
+        tables.append((second - first).to_numpy(float))
+    if tested(seeds.detail)[1]:  # the same in every seed: of each episode the mean
+        tables = [np.mean(tables, axis=0)]
+    means = [differences.mean() for differences in tables]
+    errors = [differences.std(ddof=1) / np.sqrt(len(differences)) for differences in tables]
+    mean, tasks = float(np.mean(means)), sum(map(len, tables))
     freedom = tasks - len(means)
     half = float(stdtrit(freedom, (1 + LEVEL) / 2) * np.sqrt(np.square(errors).sum()) / len(means))
     return mean - half, mean + half, tasks

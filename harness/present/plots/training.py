@@ -142,7 +142,9 @@ def _draw(
 
 
 def _own_keys(points: pd.DataFrame, style: Style) -> list[Line2D]:
-    keys = [key_of("selected by validation, of each seed", style, marker="o", ls="", ms=5)]
+    keys = []
+    if points.is_selected.any():
+        keys.append(key_of("selected by validation, of each seed", style, marker="o", ls="", ms=5))
     if points.seed.nunique() > 1:
         keys.insert(0, key_of("single seeds", style, lw=THIN, alpha=FAINT))
     return keys
@@ -171,6 +173,20 @@ def finding_of_training(points: pd.DataFrame) -> str:
     return f"Validation is best {'; '.join(parts)}"
 
 
+def _steps_in_words(points: pd.DataFrame) -> str:
+    """Once for all that have the same: of every method, or of all variants of one."""
+    if points.inner_steps.nunique() == 1:
+        return str(points.inner_steps.iloc[0])
+    told: dict[tuple[str, str], int] = {}
+    for method, own in points.groupby("method"):
+        label = "method" if own.inner_steps.nunique() == 1 else "method_label"
+        told |= {
+            (str(method), str(name)): int(steps)
+            for name, steps in zip(own[label], own.inner_steps, strict=True)
+        }
+    return ", ".join(f"{key[1]} {told[key]}" for key in sorted(told, key=lambda key: label_order(*key)))
+
+
 def _named(labels: list[str]) -> str:
     return listed(labels) if len(labels) <= NAMED else f"{len(labels)} methods"
 
@@ -178,11 +194,7 @@ def _named(labels: list[str]) -> str:
 def _caption(curves: Curves) -> Caption:
     points = curves.points
     words = [workload_in_words(curves.workload)]
-    keys = points[["method", "method_label", "inner_steps"]].drop_duplicates()
-    steps = sorted(keys.itertuples(index=False, name=None), key=lambda key: label_order(*key[:2]))
-    told = [f"{label} {count}" for _, label, count in steps]
-    alike = points.inner_steps.nunique() == 1
-    words.append(f"inner steps as validation chose: {steps[0][2] if alike else ', '.join(told)}")
+    words.append(f"inner steps as validation chose: {_steps_in_words(points)}")
     if (seeds := points.groupby(["run", "method_label"]).seed.nunique().max()) > 1:
         words.append(f"thick: mean of up to {seeds} seeds, as far as all were trained")
     if points[[*FLOORS]].notna().to_numpy().any():

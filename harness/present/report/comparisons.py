@@ -78,6 +78,8 @@ def _notes(pairs: list[Difference]) -> Iterator[str]:
     kinds = {each.interval for each in pairs}
     if "seeds" in kinds:
         yield "Over three seeds or more: Student's interval of the paired differences of the per-seed means."
+    if any(each.same_tasks and each.interval == "seeds" for each in pairs):
+        yield "Where all seeds have the same test tasks, being all that there are, it holds for these alone."
     if "tasks" in kinds:
         yield (
             "Below three seeds: a bootstrap over test tasks, paired by episode; it holds for these trained "

@@ -37,8 +37,10 @@ from harness.present.report.prices import (
 )
 from harness.present.report.protocol import methods_table, protocol_table
 from harness.present.report.published import published_section
+from harness.present.report.search import search_sections
 from harness.present.report.sources import Tracer
 from harness.present.report.trouble import caveats_of, failure_table, flag_table
+from harness.present.tables.tuning import searches
 from harness.present.words import workload_in_words
 
 MEASURES = {
@@ -49,6 +51,7 @@ MEASURES = {
 }
 
 MOST_FINDINGS = 14  # at the head of a report
+NOTHING = "Nothing was measured."
 
 
 def build_page(loaded: Sequence[LoadedRun]) -> Page:
@@ -61,6 +64,7 @@ def build_page(loaded: Sequence[LoadedRun]) -> Page:
     crossed = crossings_of(runs)
     sections = (
         _findings(runs, drawn, differences, crossed, tracer),
+        *search_sections(runs),
         _curves(runs, figures),
         _comparisons(runs, differences, crossed, figures),
         published_section(runs, tracer),
@@ -111,7 +115,9 @@ def _findings(
         title = f"{len(rest)} more finding{'' if len(rest) == 1 else 's'}"
         blocks.append(Statements(items=rest, title=title, is_compact=True))
     if not items:
-        blocks.append(Prose(sentences=("Nothing was measured.",)))
+        searched = any(map(searches, runs.values()))
+        none = "No test task was looked at: this is a search for settings." if searched else NOTHING
+        blocks.append(Prose(sentences=(none,)))
     if caveats := caveats_of(runs):
         blocks.append(Caveats(sentences=tuple(caveats)))
     return Section(id="findings", title="What was found", blocks=tuple(blocks))
@@ -140,7 +146,7 @@ def _curves(runs: dict[str, LoadedRun], figures: _Figures) -> Section:
     for measure, title in MEASURES.items():
         blocks = figures.of(measure) or (Prose(sentences=(_not_measured(measure, runs),)),)
         parts.append(Section(id=measure, title=title, blocks=blocks))
-    return Section(id="curves", title="Curves against inner steps", parts=tuple(parts))
+    return Section(id="curves", title="Curves", parts=tuple(parts))
 
 
 def _not_measured(measure: str, runs: dict[str, LoadedRun]) -> str:

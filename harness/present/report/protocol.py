@@ -188,9 +188,11 @@ def _test_steps(settings: dict[str, Any], rows: pd.DataFrame) -> str:
 def _selected(settings: dict[str, Any], rows: pd.DataFrame) -> str:
     if not {"validate_every", "validation_tasks"} <= set(settings):
         return UNKNOWN
+    patience = settings.get("patience")
+    ended = f", training ended after {_whole(patience)} looks without a better one" if patience else ""
     return (
         f"the parameters that are best on {_whole(settings['validation_tasks'])} validation tasks, looked at "
-        f"every {_whole(settings['validate_every'])} meta-steps; test tasks have no part in it"
+        f"every {_whole(settings['validate_every'])} meta-steps{ended}; test tasks have no part in it"
     )
 
 

@@ -25,8 +25,8 @@ from harness.present.tables.published import (
 from harness.present.words import workload_in_words
 
 NOTHING = (
-    "No workload here has figures in the paper: its tables have Omniglot, 5- and 20-way with 1 and 5 shots, "
-    "and Mini-ImageNet, 5-way 1-shot."
+    "Nothing that was tested here has figures in the paper: its tables have Omniglot, 5- and 20-way with 1 "
+    "and 5 shots, and Mini-ImageNet, 5-way 1-shot."
 )
 
 
@@ -56,11 +56,12 @@ def _of_run(name: str, run: LoadedRun, tracer: Tracer, *, several: bool) -> Iter
         where = f"{workload_in_words(workload)}{whose}"
         yield _error_table(errors, f"Errors in % beside the {HAUSDORFF}: {where}")
         yield _sentences(errors, name, tracer)
-    if run.deviations:
+    after = (f"Protocol and settings after {run.source}.",) if run.source else ()
+    if run.deviations or run.source:
+        these = "these" if run.deviations else "no"
         said = (
-            f"The suite{' of ' + name if whose else ''} names these deviations from the published protocol."
+            f"The suite{' of ' + name if whose else ''} names {these} deviations from the published protocol."
         )
-        after = (f"Protocol and settings after {run.source}.",) if run.source else ()
         yield Prose(sentences=(said, *run.deviations, *after))
 
 

@@ -164,7 +164,9 @@ def _about_intervals(found: Sequence[Difference]) -> list[str]:
         few, many = min(d.seeds for d in of_kind), max(d.seeds for d in of_kind)
         if kind == "seeds":
             seeds = f"{few}" if few == many else f"{few} to {many}"
-            notes.append(f"95% t intervals over {seeds} seeds, which have the same episodes for all methods.")
+            alone = f": for these {of_kind[0].tasks} test tasks alone" if of_kind[0].same_tasks else ""
+            episodes = f"which have the same episodes for all methods{alone}"
+            notes.append(f"95% t intervals over {seeds} seeds, {episodes}.")
             continue
         tasks = f"{of_kind[0].tasks} test tasks" if of_kind[0].tasks else "the test tasks"
         how = (

@@ -35,8 +35,8 @@ def published_sections(run: LoadedRun) -> list[RenderableType]:
     for workload, of in groupby(against_baseline(run), key=lambda each: each.workload):
         errors = sorted(of, key=lambda each: label_order(each.method, each.method_label))
         shown.append(section(f"Errors, %: {workload}", _error_table(errors), notes_on_errors(errors)))
-    if run.deviations:
-        lines = Text("\n".join(f"- {each}" for each in run.deviations))
+    if run.deviations or run.source:
+        lines = Text("\n".join(f"- {each}" for each in run.deviations or ("none",)))
         notes = [f"Protocol and settings after {run.source}."] if run.source else []
         shown.append(section("Deviations from the published protocol that the suite names", lines, notes))
     return shown
