@@ -6,7 +6,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from published import write_archive
+from archives import write_archive
 
 from harness.cli import fetching
 from harness.cli.app import call

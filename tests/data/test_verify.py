@@ -5,7 +5,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from published import png, write_archive
+from archives import png, write_archive
 
 from harness.data.archives import Source
 from harness.data.catalogue import ALL_RUNS, SMALL_1, Archive, Characters, Runs, choose
