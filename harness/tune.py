@@ -52,7 +52,7 @@ class Trial:
 
     cells: tuple[str, ...]
     score: float | None
-    """Mean over the trial's cells of the selected validation score."""
+    """Mean over the trial's cells of the best validation score after the first meta-step."""
 
     reason: str = ""
 
@@ -266,13 +266,19 @@ def changed(spec: MethodSpec, changes: dict[str, Any]) -> MethodSpec:
 
 
 def scores_in(folder: RunFolder, score: str) -> dict[str, tuple[float | None, str]]:
-    """Selected validation score of each finished cell, or why there is none."""
-    metric = f"selected_validation_{score}"
-    return {
-        row.cell_id: (row.value if row.status == "ok" else None, f"{row.status}: {row.detail}")
-        for row in folder.rows()
-        if row.metric == metric
-    }
+    """Best validation score of each finished cell after its first meta-step, or why there is none.
+
+    That of the untrained initialisation does not count: it says nothing of how a setting learns.
+    """
+    best = max if score == "accuracy" else min
+    found: dict[str, tuple[float | None, str]] = {}
+    for row in folder.rows():
+        if row.metric == f"selected_validation_{score}" and row.status != "ok":
+            found[row.cell_id] = (None, f"{row.status}: {row.detail}")
+        elif row.metric == f"validation_{score}" and row.repeat and row.value is not None:
+            before = found.get(row.cell_id, (row.value, ""))[0]
+            found[row.cell_id] = (best(row.value, row.value if before is None else before), "")
+    return found
 
 
 def judge(cells: Sequence[str], read: dict[str, tuple[float | None, str]]) -> tuple[float | None, str]:
@@ -313,8 +319,8 @@ def _validation_in_words(suite: Suite, score: str) -> str:
     assert accuracy is not None
     seeds = ", ".join(map(str, suite.content.seeds))
     return (
-        f"mean {score} of {accuracy.validation_tasks} validation tasks after up to {accuracy.meta_steps:,} "
-        f"meta-steps, seed {seeds}; no test task was looked at"
+        f"mean {score} of {accuracy.validation_tasks} validation tasks at its best after 1 to "
+        f"{accuracy.meta_steps:,} meta-steps, seed {seeds}; no test task was looked at"
     )
 
 

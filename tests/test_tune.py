@@ -86,7 +86,7 @@ def test_a_score_is_the_best_validation_score_of_its_rows_and_the_best_trial_has
 ) -> None:
     curves: dict[str, list[float]] = {}
     for row in rows_of(tuned.folder):
-        if row.metric == "validation_loss":
+        if row.metric == "validation_loss" and row.repeat > 0:
             curves.setdefault(row.cell_id, []).append(float(row.value or 0))
     for search in tuned.searches:
         for trial in search.trials:

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from matplotlib.figure import Figure
 from published import FIVE_WAY, OFFICIAL, trained_cell, trained_cells
+from matplotlib.figure import Figure
 from rows import memory_cell, row, write_run
 
 from harness.analyze.loaded import load_run
