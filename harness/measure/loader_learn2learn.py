@@ -63,7 +63,7 @@ def in_memory(images: NDArray[np.uint8]) -> Dataset[Example]:
 
 class OnDisk(Dataset[Example]):
     """The same images as PNG files in `folder`, each opened and converted at every access, as learn2learn's
-    own data sets do it; theirs of Omniglot also resizes it from 105 pixels to 28."""
+    own data set of Omniglot does it, which also resizes it from 105 pixels to 28."""
 
     def __init__(self, images: NDArray[np.uint8], folder: Path) -> None:
         folder.mkdir()
