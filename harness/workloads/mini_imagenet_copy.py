@@ -145,10 +145,11 @@ class Member:
 
     def content(self, most: int) -> bytes:
         """Its bytes. Raises one of DAMAGED, also where there are more than `most`."""
-        if self.size() > most:
-            raise ValueError(f"it takes {self.size():,} bytes, above the {most:,} allowed")
+        size = self.size()
+        if size > most:
+            raise ValueError(f"it takes {size:,} bytes, above the {most:,} allowed")
         with self.open() as file:
-            return file.read(most)  # a zip inflates all that it is asked for, whatever size it states
+            return file.read(size)  # a zip inflates all that it is asked for, whatever size it states
 
 
 def check_counts(where: object, counts: Mapping[str, int], labels: Iterable[str], images: int) -> None:

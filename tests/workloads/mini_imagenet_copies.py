@@ -91,14 +91,14 @@ def write_lists(folder: Path, place: str = ".") -> Path:
 
 
 def understate(path: Path, name: str) -> None:
-    """Make a zip say that its member `name` takes 300 bytes."""
+    """Make a zip say that its member `name` takes 5,000 bytes."""
     content = bytearray(path.read_bytes())
     listing = content.index(b"PK\x01\x02")
     for found, field in (
         (content.index(name.encode()) - 30, 22),
         (content.index(name.encode(), listing) - 46, 24),
     ):
-        struct.pack_into("<I", content, found + field, 300)
+        struct.pack_into("<I", content, found + field, 5_000)
     path.write_bytes(content)
 
 
