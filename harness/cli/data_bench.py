@@ -39,7 +39,7 @@ def bench(
 
     from rich.console import Console
 
-    from harness.data.bench import ratios, spread_of
+    from harness.data.bench import FEWEST, ratios, spread_of
     from harness.executors.local import LocalExecutor
     from harness.protocol import MethodSpec, Progress, Sampled, Sampling, WorkloadSpec
     from harness.settings import parse_spec
@@ -76,8 +76,8 @@ def bench(
         return ALL_OK
     steps = f"{inner_steps} inner step{'s' if inner_steps > 1 else ''}"
     typer.echo(
-        f"{workload}: {meta_batch_size} episodes, {rounds} rounds; CPU time of one thread, medians with 95% "
-        "intervals\n"
+        f"{workload}: {meta_batch_size} episodes, {rounds} rounds; CPU time of one thread, medians with "
+        f"{'95% intervals' if rounds >= FEWEST else 'the least and the most'}\n"
     )
     for name, seconds in sampled.seconds.items():
         called = f"meta-step of {method}, {steps}" if name == "meta-step" else name

@@ -193,6 +193,7 @@ def test_bench_times_the_sampler_beside_a_meta_step(capsys: pytest.CaptureFixtur
     assert all(len(rounds) == 3 and min(rounds) > 0 for rounds in record["seconds"].values())
     told = said(capsys, ["data", "bench", *small])
     assert "of that meta-step" in told
+    assert "3 rounds; CPU time of one thread, medians with the least and the most\n" in told
     if version_of("learn2learn") is None:
         assert record["seconds"].keys() == wanted
         assert "learn2learn: skipped: learn2learn is not installed: install 'learn2learn>=0.2.0'" in told
