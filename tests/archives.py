@@ -57,6 +57,21 @@ def write_archive(folder: Path, archive: str, classes: Iterable[str], first: int
     return path
 
 
+def write_runs(folder: Path, count: int) -> Path:
+    """A folder of so many official runs, `run01` and on."""
+    for run in range(1, count + 1):
+        place = folder / f"run{run:02d}"
+        lines = []
+        for part, stem in (("training", "class"), ("test", "item")):
+            (place / part).mkdir(parents=True)
+            for i in range(1, 21):
+                (place / part / f"{stem}{i:02d}.png").write_bytes(png(1000 * run + i))
+        for i in range(1, 21):
+            lines.append(f"run{run:02d}/test/item{i:02d}.png run{run:02d}/training/class{i:02d}.png\n")
+        (place / "class_labels.txt").write_text("".join(lines))
+    return folder
+
+
 def _pattern(number: int) -> int:
     return 1 + number // PLACES % 255
 

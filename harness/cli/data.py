@@ -1,16 +1,13 @@
 """`innerloop data list|fetch|verify|bench`"""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from harness.cli.data_bench import bench
 from harness.cli.data_root import DataRoot
 from harness.errors import NothingSelected, UsageError
-
-if TYPE_CHECKING:
-    from harness.data.catalogue import Archive
 
 ALL_OK, GATE_FAILED = 0, 4
 
@@ -25,21 +22,29 @@ app = typer.Typer(
 @app.command("list")
 def list_data(data_root: DataRoot = None) -> int:
     """List the datasets: what they hold, how large they are, and where they lie or how to get them."""
-    from harness.data.archives import find_archive
-    from harness.data.catalogue import DATASETS
+    from harness.data.catalogue import ALL_RUNS, DATASETS
     from harness.data.places import find_data_root
+    from harness.data.verify import look_for, look_for_more_runs
+    from harness.workloads.mini_imagenet_copy import look_for_copy
 
     root = find_data_root(data_root)
     typer.echo(f"data root: {root}{'' if root.exists() else ' (not there yet)'}")
     for dataset in DATASETS:
         typer.echo(f"\n{dataset.name}: {dataset.what}")
         for archive in dataset.archives:
-            found = find_archive(root, archive.name)
-            where = f"at {found.path}" if found else f"get it with `innerloop data fetch {dataset.name}`"
+            found = look_for(archive, root)
             typer.echo(f"  {archive.file}, {megabytes(archive.size)}, {archive.contents}")
+            if archive is ALL_RUNS:
+                try:
+                    for place, count in look_for_more_runs(root).items():
+                        typer.echo(f"    {count} runs at {place}")
+                except UsageError as failure:  # what cannot be read is no reason to tell nothing
+                    typer.echo(f"    {failure}")
+            where = f"at {found.path}" if found else f"get it with `innerloop data fetch {dataset.name}`"
             typer.echo(f"    {where}")
         if dataset.forms:
-            typer.echo(f"  {_copy_of_mini_imagenet(root) or dataset.forms}")
+            copy = look_for_copy(root)
+            typer.echo(f"  at {copy.path}" if copy else f"  {dataset.forms}")
     return ALL_OK
 
 
@@ -93,52 +98,25 @@ def verify_data(
     ] = None,
     data_root: DataRoot = None,
 ) -> int:
-    """Check what is in the data root: checksums of zips, and every drawing decoded and counted. Exit code 4
+    """Check what is in the data root: checksums of zips, and every image decoded and counted. Exit code 4
     if something is wrong."""
-    from harness.data.archives import find_archive
-    from harness.data.catalogue import ARCHIVES, choose
     from harness.data.places import find_data_root
-    from harness.data.verify import verify
+    from harness.data.verify import verify_all
 
     root = find_data_root(data_root)
-    archives = choose(names) if names else tuple(ARCHIVES.values())
-    found = {archive.name: find_archive(root, archive.name) for archive in archives}
-    failed = False
-    for archive in archives:
-        source = found[archive.name]
-        if source is None:
-            if names:
-                raise UsageError(
-                    f"{root} holds neither {archive.file} nor the folder {archive.name}; get it with "
-                    f"`innerloop data fetch {archive.name}`, or name another folder with --data-root."
-                )
-            continue
-        verdict = verify(archive, source)
-        failed = failed or not verdict.sound
-        typer.echo(verdict.fault or f"{source.path}: {_praise(archive, verdict.is_published)}")
-    if not any(found.values()):
+    verdicts = []
+    for verdict in verify_all(root, names or ()):
+        typer.echo(verdict.sentence)
+        verdicts.append(verdict)
+    if not verdicts:
         raise NothingSelected(
             f"{root} holds no dataset; get one with `innerloop data fetch NAME`, or name another folder with "
             "--data-root."
         )
-    return GATE_FAILED if failed else ALL_OK
+    return ALL_OK if all(verdict.sound for verdict in verdicts) else GATE_FAILED
 
 
 app.command("bench")(bench)
-
-
-def _copy_of_mini_imagenet(root: Path) -> str:
-    from harness.workloads.mini_imagenet_copy import find_copy
-
-    try:
-        return f"at {find_copy(root).path}"
-    except UsageError:
-        return ""
-
-
-def _praise(archive: "Archive", is_published: bool | None) -> str:
-    checksum = f"{archive.kind} as published, " if is_published else ""
-    return f"{checksum}{archive.contents}, all read"
 
 
 def megabytes(size: float) -> str:

@@ -14,9 +14,8 @@ THREADS = 1  # as in suites that say nothing else
 
 SAID_OF_IT = (
     "learn2learn draws from the same images: from memory, converted beforehand, which is the least that it "
-    "can cost; and from PNG files opened at every access, as its own data sets are (that of Omniglot resizes "
-    "each one, too). Rotated: every class of an episode turned by a random quarter, there with "
-    "RandomClassRotation; upright: none."
+    "can cost; and from PNG files opened at every access, as its own data set of Omniglot does, which also "
+    "resizes each one. Rotated: by quarter turns, there with RandomClassRotation; upright: none."
 )
 
 
@@ -38,9 +37,11 @@ def bench(
     """Time the sampling of a meta-batch, beside a meta-step on the CPU and beside learn2learn's loader."""
     import json
 
-    from harness.data.bench import ratios, spread_of
+    from rich.console import Console
+
+    from harness.data.bench import FEWEST, ratios, spread_of
     from harness.executors.local import LocalExecutor
-    from harness.protocol import MethodSpec, Sampled, Sampling, WorkloadSpec
+    from harness.protocol import MethodSpec, Progress, Sampled, Sampling, WorkloadSpec
     from harness.settings import parse_spec
 
     asked = Sampling(
@@ -52,8 +53,13 @@ def bench(
         THREADS,
         data_root,
     )
-    with LocalExecutor() as executor:
-        sampled: Sampled = executor.ask(asked)
+    with LocalExecutor() as executor, Console(stderr=True).status("warming up") as status:
+
+        def hear(message: Any) -> None:
+            if isinstance(message, Progress):
+                status.update(message.note)
+
+        sampled: Sampled = executor.ask(asked, hear=hear)
     found = ratios(sampled)
     if as_json:
         record: dict[str, Any] = {
@@ -70,8 +76,8 @@ def bench(
         return ALL_OK
     steps = f"{inner_steps} inner step{'s' if inner_steps > 1 else ''}"
     typer.echo(
-        f"{workload}: {meta_batch_size} episodes, {rounds} rounds; CPU time of one thread, medians with 95% "
-        "intervals\n"
+        f"{workload}: {meta_batch_size} episodes, {rounds} rounds; CPU time of one thread, medians with "
+        f"{'95% intervals' if rounds >= FEWEST else 'the least and the most'}\n"
     )
     for name, seconds in sampled.seconds.items():
         called = f"meta-step of {method}, {steps}" if name == "meta-step" else name

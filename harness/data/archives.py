@@ -24,7 +24,7 @@ from harness.data.catalogue import ADDRESS, ARCHIVES, LAYOUTS
 from harness.errors import UsageError
 
 PUBLISHED_SIDE = 105  # pixels of a drawing
-DEEPEST = 5  # folders; all_runs/run01/training/class01.png is 3 deep
+DEEPEST = 5  # folders; as data/processed_images/train/n01532829/n0153282900000005.jpg
 MOST_MEMBERS = 100_000  # all 32,460 drawings with their folders, and what macOS adds to each, are 70,000
 LARGEST_LISTING = 16 * 2**20  # bytes; that of so many members, by the length of their paths
 LARGEST_MEMBER = 64 * 2**10  # bytes; a drawing takes some 300
@@ -88,17 +88,7 @@ class Source:
 
     def identity(self) -> object:
         """Changes when the content does, as far as the file system tells: sizes and times of modification."""
-        path = str(self.path.resolve())
-        if self.path.is_file():
-            status = self.path.stat()
-            return [self.archive, path, status.st_size, status.st_mtime_ns]
-        listing = hashlib.sha256()
-        for name, size, modified in sorted(
-            (str(file), status.st_size, status.st_mtime_ns)
-            for file, status in ((file, file.stat()) for file in self._walk(self.path))
-        ):
-            listing.update(f"{name}\0{size}\0{modified}\n".encode(errors="surrogateescape"))
-        return [self.archive, path, listing.hexdigest()]
+        return [self.archive, *state_of(self.path)]
 
     def again(self) -> str:
         """The remedy for a damaged copy."""
@@ -134,17 +124,9 @@ class Source:
                 yield path, Member(self, entry.filename, archive)
 
     def _folder_members(self) -> Iterator[tuple[PurePosixPath, "Member"]]:
-        for file in self._walk(self.path):
-            inside = file.relative_to(self.path).as_posix()
-            yield PurePosixPath(inside), Member(self, inside, None)
-
-    def _walk(self, folder: Path, depth: int = 1) -> Iterator[Path]:
-        """All files: to a limited depth, for links may lead in circles."""
-        for entry in os.scandir(folder):
-            if entry.is_file():
-                yield Path(entry.path)
-            elif entry.is_dir() and depth < DEEPEST:
-                yield from self._walk(Path(entry.path), depth + 1)
+        for entry in walk(self.path):
+            inside = Path(entry.path).relative_to(self.path)
+            yield PurePosixPath(inside), Member(self, inside.as_posix(), None)
 
 
 @dataclass(frozen=True)
@@ -183,6 +165,30 @@ class Member:
             raise UsageError(
                 f"{self.source.path}: the image {self.name} cannot be read ({error}); {self.source.again()}."
             ) from error
+
+
+def walk(folder: Path, depth: int = 1) -> Iterator["os.DirEntry[str]"]:
+    """All files: to a limited depth, for links may lead in circles."""
+    for entry in os.scandir(folder):
+        if entry.is_file():
+            yield entry
+        elif entry.is_dir() and depth < DEEPEST:
+            yield from walk(Path(entry.path), depth + 1)
+
+
+def state_of(path: Path) -> list[str | int]:
+    """Changes when the content of a file or folder does, as far as the file system tells: sizes and times of
+    modification."""
+    place = str(path.resolve())
+    if path.is_file():
+        status = path.stat()
+        return [place, status.st_size, status.st_mtime_ns]
+    listing = hashlib.sha256()
+    for entry in sorted(walk(path), key=lambda entry: entry.path):
+        status = entry.stat()
+        line = f"{entry.path}\0{status.st_size}\0{status.st_mtime_ns}\n"
+        listing.update(line.encode(errors="surrogateescape"))
+    return [place, listing.hexdigest()]
 
 
 def check_readable(entry: zipfile.ZipInfo) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from harness.protocol import Sampled
 
 LEVEL = 0.95
+FEWEST = 6  # rounds: the median lies between the least and the most of n with probability 1 - 2 / 2^n
 
 
 @dataclass(frozen=True)

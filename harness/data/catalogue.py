@@ -118,6 +118,14 @@ ALL_RUNS = Archive(
     Runs(20),
 )
 
+MINI_IMAGENET = Dataset(
+    "mini-imagenet",
+    "100 classes of 600 photographs, 84x84, the split of Ravi and Larochelle 2017",
+    forms="a local copy alone, for ImageNet is not ours to give: image folders with Ravi and "
+    "Larochelle's train.csv, val.csv and test.csv, or the pickles mini-imagenet-cache-train.pkl, "
+    "-val.pkl and -test.pkl",
+)
+
 DATASETS = (
     Dataset("omniglot", "1,623 handwritten characters by 20 drawers", (BACKGROUND, EVALUATION)),
     Dataset("omniglot-minimal", "the two minimal background sets, 242 characters", (SMALL_1, SMALL_2)),
@@ -126,13 +134,7 @@ DATASETS = (
         "the minimal background sets, and the 20 official within-alphabet one-shot runs",
         (SMALL_1, SMALL_2, ALL_RUNS),
     ),
-    Dataset(
-        "mini-imagenet",
-        "100 classes of 600 photographs, 84x84, the split of Ravi and Larochelle 2017",
-        forms="a local copy alone, for ImageNet is not ours to give: image folders with Ravi and "
-        "Larochelle's train.csv, val.csv and test.csv, or the pickles mini-imagenet-cache-train.pkl, "
-        "-val.pkl and -test.pkl",
-    ),
+    MINI_IMAGENET,
 )
 
 ARCHIVES = {archive.name: archive for dataset in DATASETS for archive in dataset.archives}

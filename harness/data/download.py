@@ -5,7 +5,9 @@ import errno
 import http.client
 import json
 import os
+import queue
 import ssl
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -20,6 +22,7 @@ from harness.files import replace_file
 CHUNK = 64 * 2**10
 LARGEST = 64 * 2**20  # bytes; seven times the largest archive: a server that never ends fills no disk
 SLOWEST = 1024  # bytes a second over `timeout_s`; below, a server counts as silent
+HOPS = 4  # addresses to try and redirects to follow, each of which has its time, before a server has answered
 AGAIN = (408, 429, 500, 502, 503, 504)  # what a server says that may be well a moment later
 
 
@@ -123,7 +126,7 @@ def _attempt(archive: Archive, address: str, part: Part, hear: Hear, patience: P
     if have:
         request.add_header("Range", f"bytes={have}-")
         request.add_header("If-Range", str(validator))
-    with _network(address, part), urllib.request.urlopen(request, timeout=patience.timeout_s) as answer:
+    with _network(address, part), _ask(request, patience.timeout_s) as answer:
         resumed = answer.status == http.client.PARTIAL_CONTENT and _begins_at(answer, have)
         if answer.status == http.client.PARTIAL_CONTENT and not resumed:
             part.note(address, None)
@@ -150,6 +153,28 @@ def _attempt(archive: Archive, address: str, part: Part, hear: Hear, patience: P
         if total is not None and received < total:
             raise Cut(f"the connection was cut at {received:,} of {total:,} bytes")
         return start > 0
+
+
+def _ask(request: urllib.request.Request, timeout_s: float) -> http.client.HTTPResponse:
+    """The answer, its headers read. Raises as urlopen, and TimeoutError where that takes longer than HOPS
+    times `timeout_s`: headers too can come byte by byte."""
+    heard: queue.SimpleQueue[http.client.HTTPResponse | Exception] = queue.SimpleQueue()
+
+    def ask() -> None:
+        try:
+            heard.put(urllib.request.urlopen(request, timeout=timeout_s))
+        except Exception as failure:
+            heard.put(failure)
+
+    # Nothing ends urlopen from outside; a thread that is left to itself ends with this process at the latest.
+    threading.Thread(target=ask, daemon=True).start()
+    try:
+        answer = heard.get(timeout=HOPS * timeout_s)
+    except queue.Empty:
+        raise TimeoutError from None
+    if isinstance(answer, Exception):
+        raise answer
+    return answer
 
 
 def _stream(answer: http.client.HTTPResponse, length: int | None, timeout_s: float) -> Iterator[bytes]:

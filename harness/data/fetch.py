@@ -72,8 +72,11 @@ def take_in(archive: Archive, root: Path, copy: Path) -> bool:
                 f"{source.path} is not {archive.file} as published (its {archive.kind} differs); extract it "
                 "and name the folder, or fetch it without --from."
             )
-        with disk(root):
-            shutil.copyfile(source.path, part.path)
+        with disk(root), source.path.open("rb") as whole, part.path.open("r+b") as file:
+            shutil.copyfileobj(whole, file)
+            file.truncate()
+            file.flush()
+            os.fsync(file.fileno())
         part.path.replace(target)
         part.forget()
         sync_folder(root)

@@ -33,9 +33,9 @@ def task_loader(
 ) -> Callable[[int], Episodes]:
     """Draws as many tasks as asked for, each of `ways` classes with `per_class` of the `images`.
 
-    As its users write it: MetaDataset and TaskDataset with NWays, KShots, LoadData, RemapLabels and
-    ConsecutiveLabels, and RandomClassRotation where `rotations` make classes of their own. Raises
-    LibraryMissing.
+    As its users write it: MetaDataset and Taskset with NWays, KShots, LoadData, RemapLabels and
+    ConsecutiveLabels, and RandomClassRotation where `rotations` make classes of their own (which in 0.2.0
+    turns all classes of a task alike: by what was drawn for the last one). Raises LibraryMissing.
     """
     l2l = load_learn2learn()
     steps = l2l.data.transforms
@@ -49,7 +49,7 @@ def task_loader(
     ]
     if rotations:
         chain.append(l2l.vision.transforms.RandomClassRotation(dataset, QUARTERS))
-    tasks = l2l.data.TaskDataset(dataset, chain)
+    tasks = l2l.data.Taskset(dataset, chain)
     return lambda count: [tasks.sample() for _ in range(count)]
 
 
@@ -63,7 +63,7 @@ def in_memory(images: NDArray[np.uint8]) -> Dataset[Example]:
 
 class OnDisk(Dataset[Example]):
     """The same images as PNG files in `folder`, each opened and converted at every access, as learn2learn's
-    own data sets do it; theirs of Omniglot also resizes it from 105 pixels to 28."""
+    own data set of Omniglot does it, which also resizes it from 105 pixels to 28."""
 
     def __init__(self, images: NDArray[np.uint8], folder: Path) -> None:
         folder.mkdir()

@@ -78,18 +78,20 @@ class Decoding:
             raise ValueError(f"{min(missing)} is missing")
 
 
-def load_decoded(dataset: str, facts: object, decode: Callable[[], Decoding]) -> ImageSet:
+def load_decoded(dataset: str, place: object, facts: object, decode: Callable[[], Decoding]) -> ImageSet:
     """The images that `decode` gives: from the cache if they are there, else decoded into it.
 
     dataset: begins the file's name.
+    place: where the copy is, as JSON. A file is named by it, so that a changed copy takes the room of the old
+        one, which may be a gigabyte.
     facts: all that the images depend on, as JSON: which copy, in which state, and how it is decoded.
 
     A cache folder that may not be written costs a small set only time: it is decoded in memory. Raises
     UsageError for a large one, for a disk that is full, and what `decode` raises.
     """
-    key = hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+    key = _hash(facts)
     try:
-        file = _cache_folder() / f"{dataset}-{key[:20]}.images"
+        file = _cache_folder() / f"{dataset}-{_hash(place)[:20]}.images"
     except RuntimeError as failure:
         return _in_memory(decode(), str(failure))
     cached = _read(file, key)
@@ -109,13 +111,18 @@ def load_decoded(dataset: str, facts: object, decode: Callable[[], Decoding]) ->
         os.close(lock)
 
 
+def _hash(content: object) -> str:
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()
+
+
 def _cache_folder() -> Path:
     """INNERLOOP_CACHE, or `innerloop` in the user's cache folder. Raises RuntimeError: there is no home."""
     own = os.environ.get("INNERLOOP_CACHE")
     if own:
         return Path(own)
-    shared = os.environ.get("XDG_CACHE_HOME")
-    return (Path(shared) if shared else Path.home() / ".cache") / "innerloop"
+    shared = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    # Its specification says to ignore a relative one.
+    return (shared if shared.is_absolute() else Path.home() / ".cache") / "innerloop"
 
 
 def _take(path: Path) -> int:

@@ -1,14 +1,12 @@
 """Where a copy of Mini-ImageNet is, and its files: in a folder or in a zip, of which nothing is extracted."""
 
-import hashlib
-import os
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, cast
 
-from harness.data.archives import DAMAGED, check_readable
+from harness.data.archives import DAMAGED, DEEPEST, check_readable, walk
 from harness.errors import UsageError
 from harness.workloads.imageset import load_split
 
@@ -28,7 +26,6 @@ LANDMARKS = frozenset(
 )
 """Files and folders of which any copy has one at its top; or it has the folders of classes there."""
 
-DEEPEST = 5  # folders; data/processed_images/train/n01532829/n0153282900000005.jpg
 MOST_FILES = 200_000  # 60,000 images and what macOS adds to each, with room
 CONTENT = (
     "give --data-root a folder or zip with images/ and train.csv, val.csv and test.csv, or with train/, val/ "
@@ -53,6 +50,20 @@ def find_copy(data_root: Path) -> "Copy":
     raise UsageError(f"{data_root} holds no Mini-ImageNet; {CONTENT}.")
 
 
+def look_for_copy(data_root: Path) -> "Copy | None":
+    """As `find_copy`, but a zip that is the data root must have something of a copy in it.
+
+    Raises UsageError where it cannot be read.
+    """
+    if data_root.is_file():
+        copy = Copy(data_root)
+        return copy if any(_are_of_a_copy(path.parts) for path in copy.members()) else None
+    try:
+        return find_copy(data_root)
+    except UsageError:
+        return None
+
+
 def _are_of_a_copy(names: Iterable[str]) -> bool:
     classes = {label for labels in load_split("mini-imagenet").values() for label in labels}
     return any(name in LANDMARKS or name in classes for name in names)
@@ -63,19 +74,6 @@ class Copy:
     """A zip or a folder with Mini-ImageNet in it."""
 
     path: Path
-
-    def identity(self) -> object:
-        """Changes when the content does, as far as the file system tells: sizes and times of modification."""
-        path = str(self.path.resolve())
-        if self.path.is_file():
-            status = self.path.stat()
-            return [path, status.st_size, status.st_mtime_ns]
-        listing = hashlib.sha256()
-        for entry in sorted(_walk(self.path), key=lambda entry: entry.path):
-            status = entry.stat()
-            line = f"{entry.path}\0{status.st_size}\0{status.st_mtime_ns}\n"
-            listing.update(line.encode(errors="surrogateescape"))
-        return [path, listing.hexdigest()]
 
     def members(self) -> dict[PurePosixPath, "Member"]:
         """All files, by their paths below the folder where the lists, images or pickles begin.
@@ -108,17 +106,8 @@ class Copy:
                 yield Member(self.path, entry.filename, archive)
 
     def _folder_members(self) -> Iterator["Member"]:
-        for entry in _walk(self.path):
+        for entry in walk(self.path):
             yield Member(self.path, Path(entry.path).relative_to(self.path).as_posix(), None)
-
-
-def _walk(folder: Path, depth: int = 1) -> Iterator["os.DirEntry[str]"]:
-    """All files: to a limited depth, for links may lead in circles."""
-    for entry in os.scandir(folder):
-        if entry.is_file():
-            yield entry
-        elif entry.is_dir() and depth < DEEPEST:
-            yield from _walk(Path(entry.path), depth + 1)
 
 
 def _folders_around(paths: Mapping[PurePosixPath, object]) -> int:
@@ -156,10 +145,11 @@ class Member:
 
     def content(self, most: int) -> bytes:
         """Its bytes. Raises one of DAMAGED, also where there are more than `most`."""
-        if self.size() > most:
-            raise ValueError(f"it takes {self.size():,} bytes, above the {most:,} allowed")
+        size = self.size()
+        if size > most:
+            raise ValueError(f"it takes {size:,} bytes, above the {most:,} allowed")
         with self.open() as file:
-            return file.read()
+            return file.read(size)  # a zip inflates all that it is asked for, whatever size it states
 
 
 def check_counts(where: object, counts: Mapping[str, int], labels: Iterable[str], images: int) -> None:

@@ -32,7 +32,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from harness.data.archives import DAMAGED
+from harness.data.archives import DAMAGED, state_of
 from harness.errors import UsageError
 from harness.workloads.decoded import Decoding, load_decoded
 from harness.workloads.imageset import COLOURS, SPLITS, ImageSet, load_split
@@ -73,8 +73,15 @@ def load_mini_imagenet(
     """
     split = load_split("mini-imagenet") if expected is None else expected
     copy = find_copy(Path(data_root))
-    facts = [DECODING, copy.identity(), {name: sorted(split[name]) for name in SPLITS}, images]
-    return load_decoded("mini-imagenet", facts, lambda: _decode(copy, split, images))
+    facts = [DECODING, state_of(copy.path), {name: sorted(split[name]) for name in SPLITS}, images]
+    place = str(copy.path.resolve())
+    return load_decoded("mini-imagenet", place, facts, lambda: _decode(copy, split, images))
+
+
+def check_copy(copy: Copy) -> None:
+    """Decode every image, and keep none. Raises UsageError as `load_mini_imagenet`."""
+    for _ in _decode(copy, load_split("mini-imagenet"), IMAGES).rows():
+        pass
 
 
 def _decode(copy: Copy, split: Mapping[str, Sequence[str]], images: int) -> Decoding:

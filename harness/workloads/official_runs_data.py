@@ -65,18 +65,27 @@ def load_official_runs(data_root: Path) -> tuple[OfficialRun, ...]:
     Raises UsageError where there is none, or one is incomplete, damaged, or there twice and not the same.
     """
     runs: dict[str, tuple[OfficialRun, PurePath]] = {}
-    for source in _sources(Path(data_root)):
-        for place, files in sorted(runs_of(source).items()):
-            run = read_run(source, place, files)
-            first, other = runs.setdefault(run.name, (run, place))
-            if first.fingerprint() != run.fingerprint():
-                raise UsageError(f"{place} is not the same as {other}; remove one of them.")
+    for source, place, files in find_runs(Path(data_root)):
+        run = read_run(source, place, files)
+        first, other = runs.setdefault(run.name, (run, place))
+        if first.fingerprint() != run.fingerprint():
+            raise UsageError(f"{place} is not the same as {other}; remove one of them.")
     if not runs:
         raise UsageError(
             f"{data_root} holds no official one-shot runs; get them with `innerloop data fetch {PUBLISHED}`, "
             f"or from {ADDRESS}/{ARCHIVES[PUBLISHED].path}, or name another folder with --data-root."
         )
     return tuple(run for _, (run, _) in sorted(runs.items()))
+
+
+def find_runs(data_root: Path) -> Iterator[tuple[Source, PurePath, dict[str, Member]]]:
+    """Every run in the data root: what it lies in, its place and its files by their path in it.
+
+    Raises UsageError where a zip there cannot be read.
+    """
+    for source in _sources(data_root):
+        for place, files in sorted(runs_of(source).items()):
+            yield source, place, files
 
 
 def _sources(data_root: Path) -> Iterator[Source]:

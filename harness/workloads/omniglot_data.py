@@ -59,8 +59,9 @@ def _classes(split_name: str) -> list[str]:
 
 def _load(data_root: Path, archives: Sequence[str], expected: Collection[str]) -> ImageSet:
     sources = [_find(data_root, archive) for archive in archives]
+    place = [[source.archive, str(source.path.resolve())] for source in sources]
     facts = [DECODING, [source.identity() for source in sources], sorted(expected)]
-    return load_decoded("omniglot", facts, lambda: _decode(sources, frozenset(expected)))
+    return load_decoded("omniglot", place, facts, lambda: _decode(sources, frozenset(expected)))
 
 
 def _find(data_root: Path, archive: str) -> Source:

@@ -10,7 +10,7 @@ What a writer may have been: Python 2 (whose strings are read as bytes) or 3, pr
 import math
 import pickle
 from collections.abc import Callable
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,7 +29,7 @@ def read_arrays(file: BinaryIO, size: int) -> Any:
     Raises NotPlain.
     """
     try:
-        return _Unpickler(file, size).load()
+        return _Unpickler(cast(BinaryIO, _Bounded(file, size)), size).load()
     except NotPlain:
         raise
     # The library says of damaged pickles that they may raise anything.
@@ -38,6 +38,19 @@ def read_arrays(file: BinaryIO, size: int) -> Any:
             "it ends too early" if isinstance(failure, EOFError) else str(failure) or type(failure).__name__
         )
         raise NotPlain(f"it is damaged or no pickle: {what}") from failure
+
+
+class _Bounded:
+    """The file, of which nobody asks for more than its size: a zip would inflate that, whatever it states."""
+
+    def __init__(self, file: BinaryIO, size: int) -> None:
+        self.readline = file.readline
+        self._read, self._size = file.read, size
+
+    def read(self, count: int) -> bytes:
+        if count > self._size:
+            raise EOFError
+        return self._read(count)
 
 
 class Array:

@@ -6,13 +6,15 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from archives import write_archive
+from archives import write_archive, write_runs
+from PIL import Image
 
 from harness.cli import fetching
 from harness.cli.app import call
 from harness.core.libraries import version_of
 from harness.data.catalogue import DATASETS, SMALL_1
 from harness.data.download import Progress
+from harness.workloads.imageset import load_split
 
 
 @pytest.fixture(autouse=True)
@@ -69,6 +71,53 @@ def test_a_folder_is_fetched_from_a_copy_and_verified(
 
 def classes(alphabets: int, characters: int) -> list[str]:
     return [f"Alphabet{i % alphabets}/character{i // alphabets + 1:02d}" for i in range(characters)]
+
+
+def test_runs_in_a_zip_of_any_name_are_listed_and_verified(
+    user: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_runs(user / "mine", 3)
+    zipped = Path(shutil.make_archive(str(user / "one_shot_runs"), "zip", user / "mine"))
+    shutil.rmtree(user / "mine")
+    for root in (user, zipped):
+        named = ["--data-root", str(root)]
+        assert f"    3 runs at {zipped}\n" in said(capsys, ["data", "list", *named])
+        verified = said(capsys, ["data", "verify", *named])
+        assert verified == f"{zipped}: 3 official one-shot runs, all read\n"
+        assert said(capsys, ["data", "verify", "all_runs", *named]) == verified
+    write_runs(user / "again", 1)
+    (user / "again" / "run01" / "test" / "item07.png").write_bytes(b"")
+    assert "item07.png cannot be read" in said(capsys, ["data", "verify"], 4)
+    zipped.write_bytes(zipped.read_bytes()[:-30])
+    assert "one_shot_runs.zip is truncated or no zip" in said(capsys, ["data", "list"])
+
+
+def test_of_a_zip_with_several_archives_those_inside_are_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    inside = tmp_path / "inside"
+    with zipfile.ZipFile(write_archive(tmp_path, SMALL_1.name, classes(5, 136))) as file:
+        file.extractall(inside)
+    both = shutil.make_archive(str(tmp_path / "both"), "zip", inside)
+    assert said(capsys, ["data", "list", "--data-root", both]).count(f"at {both}") == 2, "in two datasets"
+    verified = said(capsys, ["data", "verify", "--data-root", both])
+    assert verified == f"{both}: 136 characters of 5 alphabets, 20 drawings each, all read\n"
+
+
+def test_a_copy_of_mini_imagenet_is_listed_and_every_image_of_it_verified(
+    user: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("harness.workloads.mini_imagenet_data.IMAGES", 1)
+    assert "holds no Mini-ImageNet" in said(capsys, ["data", "verify", "mini-imagenet"], 2)
+    copy = user / "mini-imagenet"
+    for label in (label for labels in load_split("mini-imagenet").values() for label in labels):
+        (copy / label).mkdir(parents=True)
+        Image.new("RGB", (84, 84)).save(copy / label / f"{label}1.jpg")
+    assert f"\n  at {copy}\n" in said(capsys, ["data", "list"])
+    for names in ([], ["mini-imagenet"]):
+        assert f"{copy}: 100 classes of 600" in said(capsys, ["data", "verify", *names])
+    (copy / label / f"{label}1.jpg").write_bytes(b"")
+    assert f"{label}1.jpg is neither a JPEG nor a PNG" in said(capsys, ["data", "verify"], 4)
 
 
 def test_what_is_not_there_cannot_be_verified(user: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -144,6 +193,7 @@ def test_bench_times_the_sampler_beside_a_meta_step(capsys: pytest.CaptureFixtur
     assert all(len(rounds) == 3 and min(rounds) > 0 for rounds in record["seconds"].values())
     told = said(capsys, ["data", "bench", *small])
     assert "of that meta-step" in told
+    assert "3 rounds; CPU time of one thread, medians with the least and the most\n" in told
     if version_of("learn2learn") is None:
         assert record["seconds"].keys() == wanted
         assert "learn2learn: skipped: learn2learn is not installed: install 'learn2learn>=0.2.0'" in told

@@ -89,6 +89,18 @@ def dripping(pause_s: float, step: int = 1) -> Callable[[Handler], None]:
     return drip
 
 
+def dripping_headers(handler: Handler) -> None:
+    """One of them, a byte every 20 ms, for 4 s."""
+
+    def drip() -> None:
+        handler.wfile.write(b"HTTP/1.1 200 OK\r\nX-Drip: ")
+        for _ in range(200):
+            handler.wfile.write(b"x")
+            time.sleep(0.02)
+
+    with_patience(drip)
+
+
 def silent(seconds: float) -> Callable[[Handler], None]:
     def wait(handler: Handler) -> None:
         time.sleep(seconds)

@@ -17,6 +17,7 @@ from server import (
     Site,
     cut_after,
     dripping,
+    dripping_headers,
     failing,
     hanging_up,
     redirecting,
@@ -317,6 +318,13 @@ def test_a_server_that_drips_is_given_up(site: Site, root: Path) -> None:
     assert "after 2 attempts" in said
 
 
+def test_a_server_whose_headers_drip_is_given_up(site: Site, root: Path) -> None:
+    site.faults = [dripping_headers] * 9
+    said = fails(site, root, Patience(timeout_s=0.1, attempts=2, pause_s=0.01))
+    assert "the server was silent for too long, after 2 attempts" in said
+    assert len(site.seen) == 2
+
+
 def test_a_file_without_end_fills_no_disk(site: Site, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(download, "LARGEST", 200_000)
     assert "takes 300,000 bytes" in fails(site, root)
@@ -412,6 +420,24 @@ def test_a_local_zip_is_taken_in_by_its_checksum(root: Path, tmp_path: Path) -> 
     ):
         fetch.take_in(ARCHIVE, root, copy / ARCHIVE.file)
     assert list(root.iterdir()) == []
+
+
+def test_a_local_zip_has_no_name_before_it_is_on_the_disk(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    (tmp_path / ARCHIVE.file).write_bytes(CONTENT)
+    root.mkdir()
+    (root / f".{ARCHIVE.file}.part").write_bytes(CONTENT * 2)
+    with monkeypatch.context() as patch:
+        patch.setattr("os.fsync", full)
+        with pytest.raises(FetchFailed, match=f"the disk that holds {root} is full"):
+            fetch.take_in(ARCHIVE, root, tmp_path)
+    assert not (root / ARCHIVE.file).exists()
+    assert fetch.take_in(ARCHIVE, root, tmp_path)
+    assert is_whole(root)
 
 
 def test_a_copy_in_the_data_root_itself_is_there_already(root: Path) -> None:

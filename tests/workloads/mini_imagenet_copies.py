@@ -1,6 +1,8 @@
 """A small Mini-ImageNet in the forms that people have: a few classes of each split, a few images a class."""
 
 import io
+import struct
+import tracemalloc
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -86,3 +88,26 @@ def write_lists(folder: Path, place: str = ".") -> Path:
     for name, text in lists().items():
         (folder / place / name).write_text(text)
     return folder
+
+
+def understate(path: Path, name: str) -> None:
+    """Make a zip say that its member `name` takes 5,000 bytes."""
+    content = bytearray(path.read_bytes())
+    listing = content.index(b"PK\x01\x02")
+    for found, field in (
+        (content.index(name.encode()) - 30, 22),
+        (content.index(name.encode(), listing) - 46, 24),
+    ):
+        struct.pack_into("<I", content, found + field, 5_000)
+    path.write_bytes(content)
+
+
+def fails_in_little_memory(copy: Path) -> str:
+    """As `fails`, within 16 MiB."""
+    tracemalloc.start()
+    try:
+        message = fails(copy)
+        assert tracemalloc.get_traced_memory()[1] < 2**24
+    finally:
+        tracemalloc.stop()
+    return message

@@ -49,7 +49,7 @@ class Decoder:
 
 
 def load(decode: Decoder, facts: object = "facts") -> ImageSet:
-    return load_decoded("made", facts, decode)
+    return load_decoded("made", "place", facts, decode)
 
 
 def images_in(folder: Path) -> list[Path]:
@@ -84,11 +84,18 @@ def test_a_set_is_decoded_once_and_mapped_ever_after(own_image_cache: Path) -> N
     assert Path(base.filename).parent == own_image_cache
 
 
-def test_other_facts_are_another_set(own_image_cache: Path) -> None:
+def test_other_facts_are_another_set_in_the_place_of_the_old(own_image_cache: Path) -> None:
     decode = Decoder()
-    load(decode, ["zip", 1])
+    old = load(decode, ["zip", 1])
     load(decode, ["zip", 2])
     assert decode.decodings == 2
+    assert len(images_in(own_image_cache)) == 1
+    check(old)  # whoever reads it goes on
+
+
+def test_copies_in_two_places_are_two_files(own_image_cache: Path) -> None:
+    for place in ("here", "there", "here"):
+        check(load_decoded("made", place, "facts", Decoder()))
     assert len(images_in(own_image_cache)) == 2
 
 
@@ -250,7 +257,7 @@ def test_classes_that_are_not_as_announced_are_refused(
     own_image_cache: Path, classes: list[tuple[str, np.ndarray]], wrong: str
 ) -> None:
     with pytest.raises(ValueError, match=wrong):
-        load_decoded("made", "facts", lambda: Decoding(("a", "b"), SHAPE, classes))
+        load_decoded("made", "place", "facts", lambda: Decoding(("a", "b"), SHAPE, classes))
     assert images_in(own_image_cache) == []
 
 
@@ -309,3 +316,7 @@ def test_the_cache_is_in_the_users_cache_folder(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
     load(Decoder())
     assert len(images_in(tmp_path / "xdg" / "innerloop")) == 1
+    monkeypatch.setenv("XDG_CACHE_HOME", "relative")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    load(Decoder())
+    assert len(images_in(tmp_path / ".cache" / "innerloop")) == 1

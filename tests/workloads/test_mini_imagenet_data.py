@@ -14,7 +14,9 @@ from mini_imagenet_copies import (
     check,
     encoded,
     fails,
+    fails_in_little_memory,
     load,
+    understate,
     write_images,
     write_lists,
 )
@@ -37,9 +39,9 @@ def copy(tmp_path: Path) -> Path:
     return write_lists(write_images(tmp_path / "copy", "images/{name}"))
 
 
-def zipped(folder: Path, around: str = "") -> Path:
+def zipped(folder: Path, around: str = "", method: int = zipfile.ZIP_STORED) -> Path:
     path = folder.with_suffix(".zip")
-    with zipfile.ZipFile(path, "w") as archive:
+    with zipfile.ZipFile(path, "w", method) as archive:
         for file in sorted(folder.rglob("*")):
             archive.write(file, Path(around, file.relative_to(folder)))
         archive.writestr("__MACOSX/images/._n0153282900000005.jpg", b"\0")
@@ -214,6 +216,14 @@ def test_damaged_bytes_in_a_zip_are_named(copy: Path) -> None:
 def test_an_image_of_absurd_size_is_not_decoded(copy: Path) -> None:
     Image.new("1", (10_000, 10_000)).save(copy / "images/n0153282900000006.jpg", "PNG")
     assert "n0153282900000006.jpg cannot be read as an image (Image size" in fails(copy)
+
+
+def test_an_image_that_inflates_to_more_than_its_zip_says_is_cut_off(copy: Path) -> None:
+    name = "images/n0153282900000006.jpg"
+    (copy / name).write_bytes(bytes(2**26))
+    path = zipped(copy, method=zipfile.ZIP_DEFLATED)
+    understate(path, name)
+    assert f"{path}: {name} cannot be read as an image (Bad CRC-32" in fails_in_little_memory(path)
 
 
 def test_a_class_with_fewer_images_is_named(copy: Path) -> None:

@@ -18,7 +18,9 @@ from mini_imagenet_copies import (
     PIXELS,
     check,
     fails,
+    fails_in_little_memory,
     load,
+    understate,
     write_images,
     write_lists,
 )
@@ -207,6 +209,15 @@ def test_a_wrong_pickle_is_named(tmp_path: Path, damage: Any, wrong: str) -> Non
 def test_a_pickle_of_something_else_is_named(tmp_path: Path) -> None:
     copy = write(tmp_path / "copy", with_class_dict() | {"test": [1]})  # type: ignore[dict-item]
     assert "it holds no dictionary" in fails(copy)
+
+
+def test_a_pickle_that_inflates_to_more_than_its_zip_says_is_cut_off(tmp_path: Path) -> None:
+    path = tmp_path / "copy.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name in RENS.values():
+            archive.writestr(name, pickle.dumps(bytes(2**26), 4))
+    understate(path, RENS["train"])
+    assert "it is damaged or no pickle: it ends too early" in fails_in_little_memory(path)
 
 
 def test_a_pickle_of_absurd_size_is_not_read(tmp_path: Path) -> None:
