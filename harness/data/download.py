@@ -96,8 +96,9 @@ def download(archive: Archive, address: str, part: Part, hear: Hear, patience: P
         except Cut as cut:
             if attempt == patience.attempts:
                 got = part.path.stat().st_size if part.validator(address) else 0
-                kept = f"; {got:,} bytes are kept: the same command goes on from there" if got else ""
-                raise FetchFailed(f"{address}: {cut}, after {attempt} attempts{kept}.") from cut
+                kept = f"{got:,} bytes are kept: the same command goes on from there" if got else ""
+                remedy = kept or "try again later, or name another address or a local copy with --from"
+                raise FetchFailed(f"{address}: {cut}, after {attempt} attempts; {remedy}.") from cut
             pause = patience.pause_s * 2 ** (attempt - 1)
             hear(Progress(archive, part.path.stat().st_size, None, f"{cut}; again in {pause:g} s"))
             time.sleep(pause)
