@@ -143,7 +143,7 @@ def test_a_server_that_is_not_there_is_one_sentence(
     monkeypatch.setattr("harness.data.download.time.sleep", lambda seconds: None)
     heard = said(capsys, ["data", "fetch", "all_runs", "--from", "http://127.0.0.1:9/x"], 1)
     assert "innerloop: http://127.0.0.1:9/x/one-shot-classification/all_runs.zip: no connection" in heard
-    assert "after 5 attempts." in heard
+    assert "after 5 attempts; try again later, or name another address or a local copy with --from." in heard
     assert list(user.iterdir()) == []
 
 
