@@ -281,15 +281,16 @@ def scores_in(folder: RunFolder, score: str) -> dict[str, tuple[float | None, st
 
     That of the untrained initialisation does not count: it says nothing of how a setting learns.
     """
-    best = max if score == "accuracy" else min
-    found: dict[str, tuple[float | None, str]] = {}
+    curves: dict[str, list[float]] = {}
+    failed: dict[str, str] = {}
     for row in folder.rows():
         if row.metric == f"selected_validation_{score}" and row.status != "ok":
-            found[row.cell_id] = (None, f"{row.status}: {row.detail}")
+            failed[row.cell_id] = f"{row.status}: {row.detail}"
         elif row.metric == f"validation_{score}" and row.repeat and row.value is not None:
-            before = found.get(row.cell_id, (row.value, ""))[0]
-            found[row.cell_id] = (best(row.value, row.value if before is None else before), "")
-    return found
+            curves.setdefault(row.cell_id, []).append(row.value)
+    best = max if score == "accuracy" else min
+    scored = {cell: (best(curve), "") for cell, curve in curves.items()}
+    return scored | {cell: (None, reason) for cell, reason in failed.items()}
 
 
 def judge(cells: Sequence[str], read: dict[str, tuple[float | None, str]]) -> tuple[float | None, str]:
