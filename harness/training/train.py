@@ -83,29 +83,19 @@ def train(
     return training.course
 
 
+@dataclass
 class Training:
     """One training under way."""
 
-    def __init__(
-        self,
-        learner: MetaLearner,
-        workload: Workload,
-        tasks: Tasks,
-        settings: AccuracySettings,
-        seed: int,
-        device: torch.device,
-        progress: Callable[[Progress], None],
-        checkpoints: Checkpoints | None,
-    ) -> None:
-        self.learner = learner
-        self.workload = workload
-        self.tasks = tasks
-        self.settings = settings
-        self.seed = seed
-        self.device = device
-        self.progress = progress
-        self.checkpoints = checkpoints
-        self.course = Course()
+    learner: MetaLearner
+    workload: Workload
+    tasks: Tasks
+    settings: AccuracySettings
+    seed: int
+    device: torch.device
+    progress: Callable[[Progress], None]
+    checkpoints: Checkpoints | None
+    course: Course = field(default_factory=Course, init=False)
 
     def run(self) -> None:
         self._resume()
