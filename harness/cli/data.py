@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from harness.cli.data_bench import bench
-from harness.cli.data_root import DataRoot
+from harness.cli.options import DataRoot
 from harness.errors import NothingSelected, UsageError
 
 ALL_OK, GATE_FAILED = 0, 4

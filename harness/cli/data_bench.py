@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from harness.cli.data_root import DataRoot
+from harness.cli.options import DataRoot
 
 if TYPE_CHECKING:
     from harness.data.bench import Spread

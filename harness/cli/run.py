@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from harness.cli.data_root import DataRoot
+from harness.cli.options import DataRoot, Device, Retry, Seeds, SuiteName
 from harness.errors import UsageError, nearest
 from harness.quantities import duration, size
 from harness.rows import FAILURES
@@ -21,7 +21,7 @@ RETRYABLE = tuple(sorted(FAILURES))
 
 
 def run(
-    suite: Annotated[str, typer.Argument(help="Name of a suite, or path of its TOML file.")],
+    suite: SuiteName,
     method: Annotated[
         list[str] | None,
         typer.Option(
@@ -47,10 +47,8 @@ def run(
             help="Take only these of the suite (repeatable).",
         ),
     ] = None,
-    seed: Annotated[
-        list[str] | None, typer.Option(metavar="N[,N...]", help="Seeds, instead of the suite's.")
-    ] = None,
-    device: Annotated[str | None, typer.Option(metavar="auto|cpu|cuda", help="Where to compute.")] = None,
+    seed: Seeds = None,
+    device: Device = None,
     data_root: DataRoot = None,
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="The run folder; results/SUITE-ID by default.")
@@ -68,12 +66,7 @@ def run(
         int | None,
         typer.Option(min=1, metavar="N", help="Cells at once; as many as there are cores by default."),
     ] = None,
-    retry: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="oom|timeout|diverged|error|all", help="Run cells again that failed so (repeatable)."
-        ),
-    ] = None,
+    retry: Retry = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Check and show the plan; write nothing.")
     ] = False,

@@ -5,14 +5,14 @@ from typing import Annotated
 
 import typer
 
-from harness.cli.data_root import DataRoot
+from harness.cli.options import DataRoot, Device, Retry, Seeds, SuiteName
 from harness.quantities import duration
 
 ALL_OK, SOME_FAILED = 0, 3
 
 
 def tune(
-    suite: Annotated[str, typer.Argument(help="Name of a suite, or path of its TOML file.")],
+    suite: SuiteName,
     budget: Annotated[
         int,
         typer.Option(
@@ -31,12 +31,9 @@ def tune(
             help="Change a key of the suite for the trials: accuracy.meta_steps=300, seeds=0,1.",
         ),
     ] = None,
-    seed: Annotated[
-        list[str] | None,
-        typer.Option(metavar="N[,N...]", help="Seeds of each trial, instead of the suite's."),
-    ] = None,
+    seed: Seeds = None,
     search_seed: Annotated[int, typer.Option(min=0, metavar="N", help="Seed of the proposals.")] = 0,
-    device: Annotated[str | None, typer.Option(metavar="auto|cpu|cuda", help="Where to compute.")] = None,
+    device: Device = None,
     data_root: DataRoot = None,
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="The run folder; results/tune-SUITE-ID by default.")
@@ -48,12 +45,7 @@ def tune(
         int | None,
         typer.Option(min=1, metavar="N", help="Trials at once; as many as there are cores by default."),
     ] = None,
-    retry: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="oom|timeout|diverged|error|all", help="Run trials again that failed so (repeatable)."
-        ),
-    ] = None,
+    retry: Retry = None,
 ) -> int:
     """Search every method's settings with equally many trials, on validation tasks; write the winning suite.
 

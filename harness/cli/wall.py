@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.cli.data_root import DataRoot
+from harness.cli.options import DataRoot
 from harness.errors import UsageError, nearest
 from harness.quantities import duration, size
 
