@@ -95,7 +95,8 @@ class ImamlGD(ImamlCG):
 
     search_space: ClassVar[SearchSpace] = {
         "inner_lr": Range(0.05, 0.5),  # gradient descent needs inner_lr * (L + lam) < 2
-        "lam": Range(0.1, 5.0),
+        "lam": Range(0.02, 2.0),
+        "cg_steps": Range(1, 5),  # few where H + lam I is indefinite: CG diverges there
         "outer.lr": Range(1e-3, 2e-2),
     }
 
@@ -134,7 +135,11 @@ class ImamlHF(ImamlCG):
         "newton_cg_steps": 20,
     }
 
-    search_space: ClassVar[SearchSpace] = {"lam": Range(0.3, 10.0), "outer.lr": Range(1e-3, 2e-2)}
+    search_space: ClassVar[SearchSpace] = {
+        "lam": Range(0.1, 5.0),
+        "cg_steps": Range(1, 5),
+        "outer.lr": Range(1e-3, 2e-2),
+    }
 
     newton_cg_steps: int = 5
     newton_cg_tolerance: float = 0.5

@@ -25,7 +25,10 @@ class Reptile(Method):
     kind: ClassVar[Kind] = "pseudo"
     memory_order: ClassVar[Order] = "constant"
 
-    search_space: ClassVar[SearchSpace] = {"inner_lr": Range(1e-3, 1.0), "outer.rate": Range(0.3, 5.0)}
+    search_space: ClassVar[SearchSpace] = {
+        "inner_lr": Range(1e-3, 0.3),  # Adam's are at the lower end
+        "outer.rate": Range(0.3, 2.0),
+    }
 
     inner_lr: float = 0.1
     optimiser: Literal["gradient-descent", "adam"] = "gradient-descent"
