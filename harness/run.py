@@ -13,7 +13,19 @@ from harness import environment
 from harness.errors import UsageError
 from harness.executors.local import Ended, LocalExecutor, Worker, WorkerFailed
 from harness.plan import Plan, make_plan
-from harness.protocol import Cell, Keeping, Launch, Reading, Resolved, Samples, SelfCheck, Status
+from harness.protocol import (
+    Cell,
+    Keeping,
+    Launch,
+    Message,
+    Progress,
+    Reading,
+    Request,
+    Resolved,
+    Samples,
+    SelfCheck,
+    Status,
+)
 from harness.rows import FIRST_SCHEMA, SCHEMA, Row
 from harness.store import CHECKPOINT, MAY_GO_ON, PARAMETERS, RESULTS, CellRecord, RunFolder
 from harness.suite import Overrides, Suite, load_suite
@@ -64,6 +76,8 @@ class Outcome:
 class Watcher(Protocol):
     """Who is told how a run goes."""
 
+    def preparing(self, progress: Progress) -> None: ...
+
     def planned(self, plan: Plan, folder: Path, todo: list[Cell], jobs: int) -> None: ...
 
     def checked(self, found: Checks) -> None: ...
@@ -97,7 +111,7 @@ def run(options: Options, watcher: Watcher) -> Result:
     suite = load_suite(options.suite, options.overrides)
     budget = budget_of(options, suite)
     with LocalExecutor() as executor:
-        resolved: Resolved = executor.ask(suite.request(options.data_root, budget))
+        resolved = resolve(executor, suite.request(options.data_root, budget), watcher)
         plan = make_plan(suite, resolved, data_root=options.data_root, memory_budget=budget)
         path = options.out or RESULTS / plan.run_id
         jobs = options.jobs or default_jobs(suite, resolved)
@@ -124,6 +138,20 @@ def run(options: Options, watcher: Watcher) -> Result:
                 if folder.finished():
                     folder.derive_tables()
             return Result(plan, path, statuses_of(plan, folder.finished()), len(todo))
+
+
+def resolve(executor: LocalExecutor, request: Request, watcher: Watcher) -> Resolved:
+    """What the preflight found. The first to meet a dataset decodes it, which may take minutes.
+
+    Raises UsageError.
+    """
+
+    def hear(message: Message) -> None:
+        if isinstance(message, Progress):
+            watcher.preparing(message)
+
+    found: Resolved = executor.ask(request, hear=hear)
+    return found
 
 
 def refuse_another_plan(folder: RunFolder, plan: Plan) -> None:

@@ -31,6 +31,7 @@ from harness.run import (
     execute,
     missing,
     refuse_another_plan,
+    resolve,
 )
 from harness.settings import flat, set_dotted
 from harness.store import RESULTS, RunFolder
@@ -151,7 +152,7 @@ def tune(options: Options, trials: int, search_seed: int, watcher: TuningWatcher
     judged = validation_only(suite)
     budget = budget_of(options, suite)
     with LocalExecutor() as executor:
-        resolved: Resolved = executor.ask(judged.request(options.data_root, budget))
+        resolved = resolve(executor, judged.request(options.data_root, budget), watcher)
         score = score_of(resolved, suite)
         searches = searches_of(resolved, suite, score, search_seed)
         asked = make_plan(judged, resolved, data_root=options.data_root, memory_budget=budget)
@@ -169,7 +170,7 @@ def tune(options: Options, trials: int, search_seed: int, watcher: TuningWatcher
                 for number in range(trials):
                     proposals = [search.propose() for search in searches]
                     tried = judged.having(tuple(proposal.spec for proposal in proposals))
-                    resolved = executor.ask(tried.request(options.data_root, budget))
+                    resolved = resolve(executor, tried.request(options.data_root, budget), watcher)
                     new = make_plan(tried, resolved, data_root=options.data_root, memory_budget=budget).cells
                     plan = replace(plan, cells=tuple({c.id: c for c in (*plan.cells, *new)}.values()))
                     folder.write_manifest(_manifest(plan, judged, searches, trials, search_seed))

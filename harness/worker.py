@@ -69,6 +69,7 @@ from harness.training.meta_learner import Diverged
 from harness.training.returned import WrongReturn
 from harness.verdicts import LOADS, Conformed, Finding
 from harness.workloads.base import Tasks
+from harness.workloads.decoded import heard_by
 
 Send = Callable[[Message], None]
 
@@ -117,7 +118,9 @@ def _die_with(parent: Connection) -> None:
 def _answer(task: Task, send: Send) -> None:
     match task:
         case Request():
-            send(preflight(task))
+            report = _progress(send)
+            with heard_by(lambda done, of: report(Progress(done / of, f"{done} of {of} classes decoded"))):
+                send(preflight(task))
         case Launch():
             run_cell(task, send)
         case Search():

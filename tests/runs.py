@@ -11,7 +11,7 @@ from typing import Any
 
 from harness.executors.local import Worker
 from harness.plan import Plan
-from harness.protocol import Cell, Reading, Resolved, ResolvedMethod, ResolvedWorkload, WorkloadSpec
+from harness.protocol import Cell, Progress, Reading, Resolved, ResolvedMethod, ResolvedWorkload, WorkloadSpec
 from harness.rows import Row
 from harness.run import Options, Outcome, Result
 from harness.run import run as run_suite
@@ -82,6 +82,10 @@ class Notes:
     started_cells: list[str] = field(default_factory=list)
     outcomes: list[Outcome] = field(default_factory=list)
     found: list[Checks] = field(default_factory=list)
+    prepared: list[str] = field(default_factory=list)
+
+    def preparing(self, progress: Progress) -> None:
+        self.prepared.append(progress.note)
 
     def planned(self, plan: Plan, folder: Path, todo: list[Cell], jobs: int) -> None:
         self.todo = [cell.id for cell in todo]

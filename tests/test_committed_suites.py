@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from PIL import Image
-from runs import rows_of
+from runs import Notes, rows_of, run_here
 
 from harness import registry
 from harness.analyze.published.figures import FIGURES, Figure, known_settings
@@ -157,6 +157,17 @@ def published_omniglot(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 for drawer, drawing in enumerate(drawings, 1):
                     file.writestr(f"{archive}/{name}/{number:04d}_{drawer:02d}.png", drawing)
     return folder
+
+
+@pytest.mark.slow
+def test_a_run_tells_how_far_it_is_with_a_dataset_that_it_meets_first(
+    published_omniglot: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("INNERLOOP_CACHE", str(tmp_path / "cache"))
+    for told in (["1623 of 1623 classes decoded"], []):
+        notes = Notes()
+        run_here(Path("omniglot"), tmp_path, notes, dry_run=True, data_root=str(published_omniglot))
+        assert notes.prepared[-1:] == told
 
 
 @pytest.mark.slow

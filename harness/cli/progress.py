@@ -10,10 +10,11 @@ from pathlib import Path
 
 from harness.executors.local import Worker
 from harness.plan import Plan
-from harness.protocol import Cell
+from harness.protocol import Cell, Progress
 from harness.run import Outcome
 from harness.verdicts import Checks
 
+PREPARING_S = 10.0  # between two lines on what comes before the first cell
 SILENCE_S = 60.0  # after which a plain line says how far a cell at work has come
 OVERHEAD_STEPS = 4  # what a cell costs besides its inner steps, in inner steps: only for estimates
 
@@ -116,6 +117,13 @@ class Board:
         self.total = 0
         self.workers: list[Worker] = []
         self.estimate = Estimate(1)
+        self.prepared = time.monotonic()
+
+    def preparing(self, progress: Progress) -> None:
+        now = time.monotonic()
+        if now - self.prepared >= PREPARING_S:
+            self.prepared = now
+            self.say(f"preparing the data: {progress.note}")
 
     def planned(self, plan: Plan, folder: Path, todo: list[Cell], jobs: int) -> None:
         self.done = 0

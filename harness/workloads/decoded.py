@@ -23,6 +23,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,6 +41,21 @@ LONGEST_FOOTER = 1 << 20  # bytes; 1,623 names take 60 kB, and a damaged length 
 IN_MEMORY = 256 << 20  # bytes; a set up to this size can do without a cache: Omniglot takes 25 MB
 COARSEST = 2 * 10**9  # ns; times of modification are kept in steps of 2 s (FAT) or finer
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+Hear = Callable[[int, int], None]
+"""Told how many classes of how many are decoded."""
+
+_hear: ContextVar[Hear] = ContextVar("_hear", default=lambda done, of: None)
+
+
+@contextmanager
+def heard_by(hear: Hear) -> Iterator[None]:
+    """Within it `hear` is told of every decoding: whoever opens a workload does not see it happen."""
+    token = _hear.set(hear)
+    try:
+        yield
+    finally:
+        _hear.reset(token)
 
 
 @dataclass(frozen=True)
@@ -68,12 +84,14 @@ class Decoding:
         Raises ValueError where a class is missing, comes twice or is not what it should be.
         """
         missing = {name: row for row, name in enumerate(self.names)}
+        hear = _hear.get()
         for name, images in self.classes:
             if images.dtype != np.uint8 or images.shape != self.shape:
                 raise ValueError(f"{name} is {images.dtype} {images.shape}; wanted uint8 {self.shape}")
             if name not in missing:
                 raise ValueError(f"{name} is unknown or comes twice")
             yield missing.pop(name), np.ascontiguousarray(images)
+            hear(len(self.names) - len(missing), len(self.names))
         if missing:
             raise ValueError(f"{min(missing)} is missing")
 

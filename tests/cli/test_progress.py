@@ -16,7 +16,7 @@ from harness.cli.bars import Bars
 from harness.cli.progress import OVERHEAD_STEPS, Estimate, Plain, clock, headline
 from harness.executors.local import Worker
 from harness.plan import Plan, make_plan
-from harness.protocol import Cell, Launch, Reading
+from harness.protocol import Cell, Launch, Progress, Reading
 from harness.run import Outcome
 from harness.suite import Overrides, load_suite
 
@@ -148,6 +148,21 @@ def test_a_cell_that_takes_long_has_a_plain_line_a_minute(
     assert capsys.readouterr().out.splitlines() == [
         "  accuracy sinusoid maml 1 seed 0: meta-step 3 of 6, validation loss 0.812, 4m 00s left",
         "  accuracy sinusoid maml 1 seed 0: meta-step 3 of 6, validation loss 0.812, 2m 55s left",
+    ]
+
+
+def test_what_comes_before_the_first_cell_is_told_where_it_takes_long(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 1000.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    watcher = Plain()
+    for second in range(25):
+        now = 1000.0 + second
+        watcher.preparing(Progress(second / 25, f"{second} of 25 classes decoded"))
+    assert capsys.readouterr().out.splitlines() == [
+        "preparing the data: 10 of 25 classes decoded",
+        "preparing the data: 20 of 25 classes decoded",
     ]
 
 

@@ -14,7 +14,7 @@ import pytest
 
 from harness.errors import UsageError
 from harness.workloads import decoded
-from harness.workloads.decoded import Decoding, load_decoded
+from harness.workloads.decoded import Decoding, heard_by, load_decoded
 from harness.workloads.imageset import ImageSet
 
 NAMES = ("a", "b", "c")
@@ -60,6 +60,17 @@ def check(found: ImageSet) -> None:
     assert (found.names, found.fingerprint) == (MADE.names, MADE.fingerprint)
     np.testing.assert_array_equal(found.images, PIXELS)
     assert not found.images.flags.writeable
+
+
+def test_whoever_listens_is_told_how_far_a_decoding_is() -> None:
+    told: list[tuple[int, int]] = []
+    with heard_by(lambda done, of: told.append((done, of))):
+        load(Decoder())
+        assert told == [(1, 3), (2, 3), (3, 3)]
+        load(Decoder())  # from the cache
+        assert len(told) == 3
+    load(Decoder(), "other facts")
+    assert len(told) == 3
 
 
 def refused(decode: Decoder) -> str:
