@@ -1,4 +1,4 @@
-"""Omniglot's archives on disk: found, listed and read. Nothing is ever extracted.
+"""Archives on disk: Omniglot's found and listed, any read. Nothing is ever extracted.
 
 An archive is a zip or the folder extracted from it. Either may come from anywhere, so it is read within
 limits: a path that leads outside, a link, a listing or a member of absurd size is refused in one sentence,
@@ -15,6 +15,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import BinaryIO, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -95,6 +96,21 @@ class Source:
         address = f"{ADDRESS}/{ARCHIVES[self.archive].path}"
         return f"get it again with `innerloop data fetch {self.archive}`, or from {address}"
 
+    def ink(self, member: "Member") -> NDArray[np.bool_]:
+        """A drawing as published: bool [105, 105]. Raises UsageError where the PNG cannot be read."""
+        try:
+            content = member.content()
+            if content[:8] == PNG and len(content) >= 24:
+                width, height = struct.unpack(">II", content[16:24])  # Pillow would first ask for the memory
+                if (width, height) != (PUBLISHED_SIDE, PUBLISHED_SIDE):
+                    raise ValueError(f"{width}x{height} pixels, not {PUBLISHED_SIDE}x{PUBLISHED_SIDE}")
+            with Image.open(io.BytesIO(content), formats=["PNG"]) as drawing:
+                return ~np.asarray(drawing.convert("1"))
+        except DAMAGED as error:
+            raise UsageError(
+                f"{self.path}: the image {member.name} cannot be read ({error}); {self.again()}."
+            ) from error
+
     def _drawings(self) -> Iterator[tuple[PurePosixPath, "Member"]]:
         zipped = self.path.is_file()
         for path, member in self.members():
@@ -121,50 +137,46 @@ class Source:
             if stat.S_ISLNK(entry.external_attr >> 16):
                 raise UsageError(f"{self.path} holds the link {entry.filename!r}; {self.again()}.")
             if not entry.is_dir():
-                yield path, Member(self, entry.filename, archive)
+                yield path, Member(self.path, entry.filename, archive)
 
     def _folder_members(self) -> Iterator[tuple[PurePosixPath, "Member"]]:
         for entry in walk(self.path):
             inside = Path(entry.path).relative_to(self.path)
-            yield PurePosixPath(inside), Member(self, inside.as_posix(), None)
+            yield PurePosixPath(inside), Member(self.path, inside.as_posix(), None)
 
 
 @dataclass(frozen=True)
 class Member:
-    """One file of a source."""
+    """One file of a folder or a zip."""
 
-    source: Source
+    place: Path
     name: str
     archive: zipfile.ZipFile | None
 
-    def content(self) -> bytes:
-        """Its bytes, LARGEST_MEMBER at most. Raises one of DAMAGED where they cannot be read."""
+    def __str__(self) -> str:
+        return str(self.place / self.name) if self.archive is None else f"{self.place}: {self.name}"
+
+    def open(self) -> BinaryIO:
+        """Raises one of DAMAGED."""
         if self.archive is None:
-            with (self.source.path / self.name).open("rb") as file:
-                return _bounded(file.read(LARGEST_MEMBER + 1))
+            return (self.place / self.name).open("rb")
         entry = self.archive.getinfo(self.name)
         check_readable(entry)
-        if entry.file_size > LARGEST_MEMBER:
-            raise ValueError(
-                f"it is said to take {entry.file_size:,} bytes, above the {LARGEST_MEMBER:,} allowed"
-            )
-        with self.archive.open(entry) as member:
-            return _bounded(member.read(LARGEST_MEMBER + 1))
+        return cast(BinaryIO, self.archive.open(entry))
 
-    def ink(self) -> NDArray[np.bool_]:
-        """The drawing as published: bool [105, 105]. Raises UsageError where the PNG cannot be read."""
-        try:
-            content = self.content()
-            if content[:8] == PNG and len(content) >= 24:
-                width, height = struct.unpack(">II", content[16:24])  # Pillow would first ask for the memory
-                if (width, height) != (PUBLISHED_SIDE, PUBLISHED_SIDE):
-                    raise ValueError(f"{width}x{height} pixels, not {PUBLISHED_SIDE}x{PUBLISHED_SIDE}")
-            with Image.open(io.BytesIO(content), formats=["PNG"]) as drawing:
-                return ~np.asarray(drawing.convert("1"))
-        except DAMAGED as error:
-            raise UsageError(
-                f"{self.source.path}: the image {self.name} cannot be read ({error}); {self.source.again()}."
-            ) from error
+    def size(self) -> int:
+        """Bytes, as the folder or the archive says, and no more can be read. Raises one of DAMAGED."""
+        if self.archive is None:
+            return (self.place / self.name).stat().st_size
+        return self.archive.getinfo(self.name).file_size
+
+    def content(self, most: int = LARGEST_MEMBER) -> bytes:
+        """Its bytes. Raises one of DAMAGED, also where there are more than `most`."""
+        size = self.size()
+        if size > most:
+            raise ValueError(f"it takes {size:,} bytes, above the {most:,} allowed")
+        with self.open() as file:
+            return file.read(size)  # a zip inflates all that it is asked for, whatever size it states
 
 
 def walk(folder: Path, depth: int = 1) -> Iterator["os.DirEntry[str]"]:
@@ -197,12 +209,6 @@ def check_readable(entry: zipfile.ZipInfo) -> None:
         raise ValueError("it is encrypted")
     if entry.compress_type not in READABLE:
         raise ValueError(f"it is compressed by method {entry.compress_type}, not deflated")
-
-
-def _bounded(content: bytes) -> bytes:
-    if len(content) > LARGEST_MEMBER:
-        raise ValueError(f"it takes more than the {LARGEST_MEMBER:,} bytes allowed")
-    return content
 
 
 class BoundedZip(zipfile.ZipFile):

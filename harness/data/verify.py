@@ -128,7 +128,7 @@ def check_contents(archive: Archive, source: Source) -> Files:
             files = list(source.files())
             _count_characters(archive.contents, source, files)
             for _, member in files:
-                member.ink()
+                source.ink(member)
             return files
         case Runs():
             runs = runs_of(source)

@@ -4,9 +4,8 @@ import zipfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO, cast
 
-from harness.data.archives import DAMAGED, DEEPEST, check_readable, walk
+from harness.data.archives import DAMAGED, DEEPEST, Member, walk
 from harness.errors import UsageError
 from harness.workloads.imageset import load_split
 
@@ -75,7 +74,7 @@ class Copy:
 
     path: Path
 
-    def members(self) -> dict[PurePosixPath, "Member"]:
+    def members(self) -> dict[PurePosixPath, Member]:
         """All files, by their paths below the folder where the lists, images or pickles begin.
 
         What macOS adds is left out. Raises UsageError.
@@ -94,7 +93,7 @@ class Copy:
         around = _folders_around(plain)
         return {PurePosixPath(*path.parts[around:]): member for path, member in plain.items()}
 
-    def _zip_members(self) -> Iterator["Member"]:
+    def _zip_members(self) -> Iterator[Member]:
         try:
             archive = zipfile.ZipFile(self.path)
         except DAMAGED as error:
@@ -105,7 +104,7 @@ class Copy:
             if not entry.is_dir():
                 yield Member(self.path, entry.filename, archive)
 
-    def _folder_members(self) -> Iterator["Member"]:
+    def _folder_members(self) -> Iterator[Member]:
         for entry in walk(self.path):
             yield Member(self.path, Path(entry.path).relative_to(self.path).as_posix(), None)
 
@@ -116,40 +115,6 @@ def _folders_around(paths: Mapping[PurePosixPath, object]) -> int:
         if _are_of_a_copy(path.parts[depth] for path in paths if len(path.parts) > depth):
             return depth
     return 0
-
-
-@dataclass(frozen=True)
-class Member:
-    """One file of a copy."""
-
-    copy: Path
-    name: str
-    archive: zipfile.ZipFile | None
-
-    def __str__(self) -> str:
-        return str(self.copy / self.name) if self.archive is None else f"{self.copy}: {self.name}"
-
-    def open(self) -> BinaryIO:
-        """Raises one of DAMAGED."""
-        if self.archive is None:
-            return (self.copy / self.name).open("rb")
-        entry = self.archive.getinfo(self.name)
-        check_readable(entry)
-        return cast(BinaryIO, self.archive.open(entry))
-
-    def size(self) -> int:
-        """Bytes, as the folder or the archive says, and no more can be read. Raises one of DAMAGED."""
-        if self.archive is None:
-            return (self.copy / self.name).stat().st_size
-        return self.archive.getinfo(self.name).file_size
-
-    def content(self, most: int) -> bytes:
-        """Its bytes. Raises one of DAMAGED, also where there are more than `most`."""
-        size = self.size()
-        if size > most:
-            raise ValueError(f"it takes {size:,} bytes, above the {most:,} allowed")
-        with self.open() as file:
-            return file.read(size)  # a zip inflates all that it is asked for, whatever size it states
 
 
 def check_counts(where: object, counts: Mapping[str, int], labels: Iterable[str], images: int) -> None:

@@ -32,7 +32,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from harness.data.archives import DAMAGED, state_of
+from harness.data.archives import DAMAGED, Member, state_of
 from harness.errors import UsageError
 from harness.workloads.decoded import Decoding, load_decoded
 from harness.workloads.imageset import COLOURS, SPLITS, ImageSet, load_split
@@ -40,7 +40,6 @@ from harness.workloads.mini_imagenet_copy import (
     CONTENT,
     PICKLES,
     Copy,
-    Member,
     check_counts,
     find_copy,
 )

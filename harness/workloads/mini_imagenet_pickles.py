@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.data.archives import DAMAGED
+from harness.data.archives import DAMAGED, Member
 from harness.errors import UsageError
 from harness.workloads.imageset import COLOURS
-from harness.workloads.mini_imagenet_copy import Member, check_counts
+from harness.workloads.mini_imagenet_copy import check_counts
 from harness.workloads.plain_pickle import Array, NotPlain, read_arrays
 
 SIZE = 84  # pixels of a side

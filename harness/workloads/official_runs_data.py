@@ -131,8 +131,8 @@ def read_run(source: Source, place: PurePath, files: Mapping[str, Member]) -> Of
             f"{place} lacks {len(missing)} of its {2 * CHARACTERS + 1} files, the first is {missing[0]}; "
             f"{source.again()}."
         )
-    training = np.stack([files[file].ink() for file in TRAINING])
-    test = np.stack([files[file].ink() for file in TEST])
+    training = np.stack([source.ink(files[file]) for file in TRAINING])
+    test = np.stack([source.ink(files[file]) for file in TEST])
     for file, ink in zip((*TRAINING, *TEST), (*training, *test), strict=True):
         if not ink.any():
             raise UsageError(f"{place / file} is blank; {source.again()}.")

@@ -96,7 +96,7 @@ def _decode(sources: Sequence[Source], expected: frozenset[str]) -> Decoding:
                     f"{source.path}: class {name} has {len(drawings)} drawings instead of {DRAWINGS}; "
                     f"{source.again()}."
                 )
-            images = reduce(np.stack([drawing.ink() for drawing in drawings]))
+            images = reduce(np.stack([source.ink(drawing) for drawing in drawings]))
             if name in classes and not np.array_equal(classes[name], images):
                 raise UsageError(
                     f"{source.path}: class {name} differs from that of {sources[0].path}; {source.again()}."

@@ -99,7 +99,7 @@ def test_every_test_item_of_the_published_runs_stands_beside_the_class_that_its_
 def test_no_drawing_of_the_official_runs_is_one_of_the_background_sets(real_omniglot: Path) -> None:
     """Not turned either, as training turns them."""
     archives = [find_archive(real_omniglot, name) for name in MINIMAL]
-    background = {member.ink().tobytes() for found in archives if found for _, member in found.files()}
+    background = {found.ink(one).tobytes() for found in archives if found for _, one in found.files()}
     assert len(background) == 242 * 20
     for run in load_official_runs(real_omniglot):
         drawings = run.drawings().reshape(40, 105, 105)

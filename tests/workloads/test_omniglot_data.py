@@ -101,10 +101,8 @@ def test_the_minimal_sets_are_as_published(real_omniglot: Path) -> None:
 
 
 def test_minimal_sets_share_greek_and_latin(real_omniglot: Path) -> None:
-    members = [
-        {path: member.ink().tobytes() for path, member in omniglot_data._find(real_omniglot, archive).files()}
-        for archive in omniglot_data.MINIMAL
-    ]
+    sources = [omniglot_data._find(real_omniglot, archive) for archive in omniglot_data.MINIMAL]
+    members = [{path: source.ink(member).tobytes() for path, member in source.files()} for source in sources]
     shared = members[0].keys() & members[1].keys()
     assert {path.parts[0] for path in shared} == {"Greek", "Latin"}
     assert len(shared) == 1000
