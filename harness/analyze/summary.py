@@ -29,7 +29,7 @@ ACCURACY = [
     *("untrained", "untrained_low", "untrained_high", "neighbour", "neighbour_ci95"),
     *("hausdorff", "hausdorff_ci95", "gain", "seeds"),
 ]
-FLOORS = {"neighbour": "nearest neighbour", "hausdorff": "modified Hausdorff distance"}
+FLOORS = {"neighbour": "nearest neighbour in pixels", "hausdorff": "modified Hausdorff distance"}
 """Classifiers that learn nothing, by the first word of their metric: what meta-learning must clear."""
 TIME = ["median", "low", "high", "minimum", "ratio_to_fastest", "rounds", "blocks"]
 

@@ -89,7 +89,7 @@ def test_one_shot_runs_are_told_as_errors_beside_the_datasets_baseline(tmp_path:
     assert "modified Hausdorff distance 38.0 ±5.0" in words
     assert "38.8 % on all 20 official runs, without ± (the dataset's demo)" in words
     assert "computed again on 10 of them" in words
-    assert "Floors: nearest neighbour 45.0, modified Hausdorff distance 62.0." in words
+    assert "Floors: nearest neighbour in pixels 45.0, modified Hausdorff distance 62.0." in words
 
 
 def test_training_tells_where_it_ended_and_how_fast(tmp_path: Path) -> None:

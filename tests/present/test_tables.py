@@ -76,7 +76,7 @@ def test_what_plus_minus_means_is_said(tmp_path: Path) -> None:
     assert "± is a 95% t interval over 3 seeds." in shown(write_run(tmp_path / "a", whole_run()))
     single = shown(write_run(tmp_path / "b", [accuracy_cell("maml", 4)]))
     assert "the spread of training is not in it" in single.replace("\n", "")
-    assert "Floors: untrained 31.0, nearest neighbour 42.0." in single
+    assert "Floors: untrained 31.0, nearest neighbour in pixels 42.0." in single
 
 
 def test_a_mean_over_the_surviving_seeds_is_marked(tmp_path: Path) -> None:

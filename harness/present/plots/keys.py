@@ -6,15 +6,13 @@ from typing import Any
 import pandas as pd
 from matplotlib.lines import Line2D
 
+from harness.analyze.summary import FLOORS
 from harness.present.palette import GREY, INK, LINE_STYLES, Look, label_order
 from harness.present.plots.curves import NOTHING, Curves
 from harness.present.plots.style import Style
 
-FLOOR_LINES: dict[str, tuple[str, Any]] = {
-    "neighbour": ("nearest neighbour in pixels", "-"),
-    "hausdorff": ("modified Hausdorff distance", (0, (7, 1.5, 1.5, 1.5))),
-}
-"""What each of the floors that learn nothing is called and how its line is drawn."""
+FLOOR_LINES: dict[str, Any] = {"neighbour": "-", "hausdorff": (0, (7, 1.5, 1.5, 1.5))}
+"""How the line of each floor that learns nothing is drawn."""
 
 
 def mark_keys(drawn: list[Curves], style: Style) -> list[Line2D]:
@@ -45,8 +43,8 @@ def floor_keys(every: Iterable[pd.DataFrame], style: Style) -> list[Line2D]:
     """Of the floors that any of these points have, in columns of their names."""
     every = list(every)
     return [
-        key_of(name, style, color=GREY, lw=0.8, ls=dash)
-        for floor, (name, dash) in FLOOR_LINES.items()
+        key_of(FLOORS[floor], style, color=GREY, lw=0.8, ls=dash)
+        for floor, dash in FLOOR_LINES.items()
         if any(points[floor].notna().any() for points in every)
     ]
 

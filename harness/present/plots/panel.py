@@ -95,7 +95,7 @@ def _partly_failed(ax: Axes, x: pd.Series, known: pd.DataFrame, style: Style) ->
 
 def draw_floors(ax: Axes, points: pd.DataFrame, level: float | None, style: Style) -> None:
     """What learning must clear: classifiers that learn nothing, which keys name, and guessing."""
-    for floor, (_, dash) in FLOOR_LINES.items():
+    for floor, dash in FLOOR_LINES.items():
         if len(known := points[floor].dropna()):
             ax.axhline(float(known.mean()), color=GREY, linewidth=0.8, linestyle=dash, zorder=1)
     if level is not None:

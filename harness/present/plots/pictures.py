@@ -55,7 +55,6 @@ PICTURES = {
             "untrained_accuracy",
             "untrained_loss",
             "neighbour_accuracy",
-            "neighbour_loss",
             "hausdorff_accuracy",
         ),
         shows=("accuracy", "loss"),

@@ -9,6 +9,7 @@ import pandas as pd
 from harness.analyze.accuracy.scores import whole_test_split
 from harness.analyze.asked import asked
 from harness.analyze.loaded import LoadedRun
+from harness.analyze.summary import FLOORS
 from harness.analyze.words import listed
 from harness.frame import split_workload
 from harness.present.methods_used import methods_used
@@ -206,8 +207,7 @@ def _untrained(run: LoadedRun, measure: str) -> str:
     rows = run.rows[(run.rows.measure == measure) & run.rows.value.notna()]
     floors = {
         "untrained_": "the untrained initialisation",
-        "neighbour_": "nearest neighbour on the inputs",
-        "hausdorff_": "modified Hausdorff distance",
+        **{f"{name}_": words for name, words in FLOORS.items()},
     }
     found = [words for start, words in floors.items() if rows.metric.str.startswith(start).any()]
     return ", ".join(found) or "none measured"

@@ -107,7 +107,7 @@ def floors_of(errors: Sequence[AgainstBaseline]) -> list[tuple[str, float, float
     first = errors[0]
     found = [
         (HAUSDORFF, first.baseline, first.baseline_half),
-        ("nearest neighbour in pixels", first.neighbour, first.neighbour_half),
+        (FLOORS["neighbour"], first.neighbour, first.neighbour_half),
     ]
     return [each for each in found if np.isfinite(each[1])]
 
