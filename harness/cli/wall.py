@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.cli.options import DataRoot
+from harness.cli.options import DataRoot, SuiteName
 from harness.errors import UsageError, nearest
 from harness.quantities import duration, size
 
@@ -17,7 +17,7 @@ MIB = 2**20
 
 
 def wall(
-    suite: Annotated[str, typer.Argument(help="A suite's name or a path to its TOML file.")],
+    suite: SuiteName,
     memory_budget: Annotated[
         str | None,
         typer.Option(metavar="SIZE", help="Such as 12GiB; the suite's own memory_budget by default."),
