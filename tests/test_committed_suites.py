@@ -15,7 +15,7 @@ from harness.analyze.published.figures import FIGURES, Figure, known_settings
 from harness.cli.app import call
 from harness.plan import Plan, make_plan
 from harness.protocol import Cell, Resolved, ResolvedWorkload
-from harness.settings import flat, format_settings, settings_of
+from harness.settings import flat, format_settings, merged, settings_of
 from harness.store import RunFolder
 from harness.suite import Overrides, load_suite, suite_names
 from harness.workloads.imageset import load_split
@@ -70,6 +70,25 @@ def test_a_long_suite_trains_five_methods_with_three_seeds_on_each_workload(name
     found = sorted((c.workload.label, c.points[0].method.name, c.seed) for c in plan.cells)
     assert found == sorted((w, method, seed) for w in workloads for method in FIVE for seed in (0, 1, 2))
     assert {cell.measure for cell in plan.cells} == {"accuracy"}
+
+
+def methods_of(suite: str) -> list[dict[str, Any]]:
+    """Settings by method, a table for each workload."""
+    content = load_suite(suite, Overrides()).content
+    return [merged(content.methods, entry.methods) for entry in content.workloads]
+
+
+@pytest.mark.parametrize("name", ["omniglot-minimal", "omniglot-official-runs"])
+def test_the_settings_on_the_minimal_sets_are_the_winners_of_their_search(name: str) -> None:
+    won = methods_of(f"results/reference/tune-{name}/{name}.toml")
+    assert methods_of(name) == won
+    assert methods_of(f"{name}-long")[0] == won[0]
+
+
+def test_the_long_training_in_20_ways_has_the_settings_that_were_searched_for_in_20_ways() -> None:
+    *five_way, twenty_way = methods_of("omniglot-minimal-long")
+    assert five_way == 2 * methods_of("omniglot-minimal")
+    assert twenty_way == methods_of("omniglot-official-runs")[0]
 
 
 @pytest.mark.parametrize("name", ["omniglot-minimal", "omniglot-official-runs"])
