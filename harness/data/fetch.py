@@ -54,7 +54,10 @@ def take_in(archive: Archive, root: Path, copy: Path) -> bool:
         raise UsageError(f"there is no {copy}; name an address or a local copy with --from.")
     source = find_archive(copy, archive.name)
     if source is None:
-        raise UsageError(f"{copy} holds neither {archive.file} nor the folder {archive.name}.")
+        raise UsageError(
+            f"{copy} holds neither {archive.file} nor the folder {archive.name}; name a copy that does with "
+            "--from, or let a run read this one where it lies: --data-root."
+        )
     target = root / (archive.file if source.path.is_file() else archive.name)
     if target.exists() and target.resolve() == source.path.resolve():
         return False

@@ -215,6 +215,22 @@ def test_a_winner_is_called_only_over_seeds_whose_intervals_part(tmp_path: Path)
     assert finding("accuracy", summarise([three], "accuracy")).startswith("maml has the highest accuracy")
 
 
+def test_methods_with_one_number_of_inner_steps_each_are_all_held_against_each_other(tmp_path: Path) -> None:
+    def title(*steps_of_maml: int) -> str:
+        steps = {"maml": steps_of_maml, "reptile": (8,), "imaml-hf": (4,)}
+        cells = [
+            accuracy_cell(method, number, seed)
+            for method, numbers in steps.items()
+            for number in numbers
+            for seed in range(3)
+        ]
+        path = write_run(tmp_path / str(steps_of_maml), cells)
+        return finding("accuracy", summarise([path], "accuracy")).replace("\N{NO-BREAK SPACE}", " ")
+
+    assert title(1).startswith("imaml-hf has the highest accuracy of 3 methods with each at its own ")
+    assert "at 8 inner steps" in title(1, 8)
+
+
 def test_a_wide_interval_of_the_third_keeps_the_first_from_winning(tmp_path: Path) -> None:
     """0.90 ± 0.00 and 0.80 ± 0.00 part; the seeds of the third, 0.5 to 0.98, leave all open."""
     values = {"maml": (0.9, 0.9, 0.9), "fomaml": (0.8, 0.8, 0.8), "reptile": (0.98, 0.8, 0.5)}

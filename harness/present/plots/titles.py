@@ -32,12 +32,19 @@ def finding(name: str, summary: pd.DataFrame) -> str:
 
 
 def _most_accurate(summary: pd.DataFrame) -> str:
-    """The two best at equal inner steps: to pick each method's best number would select on test tasks.
+    """The two best at equal inner steps: to pick each method's best number would select on test tasks. Where
+    each has one number of its own there is nothing to pick.
 
     The best has the highest accuracy only where its interval parts from those of all others."""
     loss = bool((summary.metric == "loss").any())
-    at = _at_shared_steps(summary.dropna(subset="mean")).sort_values("mean", ascending=loss, kind="stable")
-    best, others, where = at.iloc[0], at.iloc[1:], _where(at)
+    points = summary.dropna(subset="mean")
+    if _each_has_its_own_steps(points):
+        at, where = points, "with each at its own inner steps"
+    else:
+        at = _at_shared_steps(points)
+        where = _where(at)
+    at = at.sort_values("mean", ascending=loss, kind="stable")
+    best, others = at.iloc[0], at.iloc[1:]
 
     def reached(point: pd.Series) -> str:
         half = (point.high - point.low) / 2
@@ -120,6 +127,11 @@ def _times(slow: pd.Series, fast: pd.Series) -> str:
     inside = "" if set(ends) == {ratio} or "nan" in ends else f" ({ends[0]} to {ends[1]})"
     whose = f" as {fast.method_label}"
     return f"{slow.method_label} takes {ratio}{inside} times as long{whose}"
+
+
+def _each_has_its_own_steps(points: pd.DataFrame) -> bool:
+    steps = points.groupby("method_label").inner_steps.nunique()
+    return bool((steps == 1).all()) and points.inner_steps.nunique() > 1
 
 
 def _at_shared_steps(points: pd.DataFrame) -> pd.DataFrame:
