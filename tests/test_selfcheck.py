@@ -223,10 +223,10 @@ def test_a_run_keeps_the_check_of_its_instruments_and_again_only_where_it_has_ce
 def test_a_run_goes_on_where_the_check_itself_dies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     right = LocalExecutor.ask
 
-    def ask(self: LocalExecutor, task: Any, timeout_s: float | None = None) -> Any:
+    def ask(self: LocalExecutor, task: Any, *given: Any, **named: Any) -> Any:
         if isinstance(task, SelfCheck):
             raise WorkerFailed("the process ended early (signal SIGSEGV)")
-        return right(self, task)
+        return right(self, task, *given, **named)
 
     monkeypatch.setattr(LocalExecutor, "ask", ask)
     folder = tiny_run(tmp_path, Notes())

@@ -214,20 +214,26 @@ def check_readable(entry: zipfile.ZipInfo) -> None:
 class BoundedZip(zipfile.ZipFile):
     """A zip whose listing is refused where it takes more than LARGEST_LISTING. Raises as ZipFile does."""
 
-    _own: "_BoundedReader | None" = None
+    _handle: int | None = None
 
     def __init__(self, path: Path) -> None:
-        self._own = _BoundedReader(io.FileIO(path))
+        self._handle = os.open(path, os.O_RDONLY)
         try:
-            super().__init__(self._own)
+            # The handle is closed here alone: garbage may be finalised in any order, and a reader that goes
+            # before its zip would warn that it is open.
+            super().__init__(_BoundedReader(io.FileIO(self._handle, closefd=False)))
         except BaseException:
-            self._own.close()
+            self._release()
             raise
 
     def close(self) -> None:
         super().close()
-        if self._own is not None:
-            self._own.close()  # ZipFile closes only what it has opened
+        self._release()
+
+    def _release(self) -> None:
+        if self._handle is not None:
+            os.close(self._handle)
+            self._handle = None
 
 
 class _BoundedReader(io.BufferedReader):

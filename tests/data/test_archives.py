@@ -1,9 +1,11 @@
 """Archives that mean harm: one sentence, bounded memory, nothing written."""
 
+import os
 import random
 import stat
 import struct
 import tracemalloc
+import warnings
 import zipfile
 import zlib
 from contextlib import suppress
@@ -14,7 +16,7 @@ import pytest
 from archives import ink, png, write_archive
 
 from harness.data import archives
-from harness.data.archives import LARGEST_LISTING, LARGEST_MEMBER, Member, Source, find_archive
+from harness.data.archives import LARGEST_LISTING, LARGEST_MEMBER, BoundedZip, Member, Source, find_archive
 from harness.errors import UsageError
 
 NAME = "images_background_small1"
@@ -217,3 +219,18 @@ def test_what_macos_adds_is_passed_over(tmp_path: Path) -> None:
     source = write(tmp_path, (GOOD, png(1)), *((name, b"") for name in extra))
     assert [member.name for _, member in source.files()] == [GOOD]
     assert isinstance(next(source.files())[1], Member)
+
+
+def test_a_reader_that_is_finalised_before_its_zip_warns_of_nothing(tmp_path: Path) -> None:
+    """As garbage collection does with a cycle, in the order that it likes."""
+    archive = BoundedZip(write(tmp_path, (GOOD, png(1))).path)
+    reader, handle = archive.fp, archive._handle
+    assert reader is not None
+    assert handle is not None
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        reader.__del__()
+    assert reader.closed
+    archive.close()
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(handle)
