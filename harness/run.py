@@ -291,9 +291,13 @@ def execute(
         if len(executor.workers) > 1:
             beside.update(w.launch.cell.id for w in executor.workers)
 
-    def finish(worker: Worker, end: Ended) -> None:
+    def spend(worker: Worker) -> None:
         cell = worker.launch.cell
         spent[cell.id] = spent.get(cell.id, 0.0) + time.monotonic() - worker.started
+
+    def finish(worker: Worker, end: Ended) -> None:
+        cell = worker.launch.cell
+        spend(worker)
         if end.how == "done":
             believe(Outcome(cell, known[cell.id] + worker.readings, worker.samples, spent[cell.id]))
             return
@@ -320,10 +324,11 @@ def execute(
         for worker in list(executor.workers):
             worker.kill()
             cell = worker.launch.cell
+            spend(worker)
             stopped = Ended("killed", "the run was interrupted")
             readings = [_failure(cell, point, stopped) for point in range(len(cell.points))]
             with contextlib.suppress(KeyboardInterrupt):
-                keep(Outcome(cell, readings, [], 0.0))
+                keep(Outcome(cell, readings, [], spent[cell.id]))
         executor.workers.clear()
         raise
 

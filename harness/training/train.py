@@ -174,7 +174,8 @@ class Training:
     def _progress(self) -> Progress:
         course, settings = self.course, self.settings
         trouble = self.checkpoints.trouble if self.checkpoints is not None else ""
-        note = "; ".join(filter(None, (self._in_words(), trouble)))
+        came = f"gone on from meta-step {course.resumed_at[-1]}" if course.resumed_at else ""
+        note = "; ".join(filter(None, (self._in_words(), came, trouble)))
         steps = settings.meta_steps - course.step
         validations = -(-settings.meta_steps // settings.validate_every) + 1 - len(course.validation)
         test_tasks = self.tasks.count("test") or settings.test_tasks if settings.test else 0

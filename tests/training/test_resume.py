@@ -260,12 +260,14 @@ def test_an_interrupted_run_and_a_training_out_of_time_go_on_from_their_checkpoi
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run_here(suite, out, Notes(interrupt), methods=slow, checkpoint_s=0.001)
+        run_here(suite, out, cut := Notes(interrupt), methods=slow, checkpoint_s=0.001)
+    assert cut.outcomes[0].seconds > 0.6  # of six meta-steps
     (kept,) = out.glob(f"cells/*/{CHECKPOINT}")
     assert [r.status for r in rows_of(out)] == ["interrupted"]
-    attempts = 0
+    attempts, said = 0, set[str]()
+    heard = Notes(lambda workers: said.update(worker.note for worker in workers))
     while run_here(
-        suite, out, methods=slow, checkpoint_s=0.001, timeout_s=1.5, retry=frozenset({"timeout"})
+        suite, out, heard, methods=slow, checkpoint_s=0.001, timeout_s=1.5, retry=frozenset({"timeout"})
     ).statuses != {"ok"}:
         attempts += 1
         assert {r.status for r in rows_of(out)} == {"timeout"}
@@ -275,6 +277,7 @@ def test_an_interrupted_run_and_a_training_out_of_time_go_on_from_their_checkpoi
     assert ends(out) == ends(tmp_path / "undisturbed")
     (told,) = resumptions(out)
     assert told.count(",") >= 2
+    assert any("; gone on from meta-step " in note for note in said)
     assert not kept.exists()
 
 
