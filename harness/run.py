@@ -3,7 +3,7 @@
 import contextlib
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -111,7 +111,7 @@ def run(options: Options, watcher: Watcher) -> Result:
     suite = load_suite(options.suite, options.overrides)
     budget = budget_of(options, suite)
     with LocalExecutor() as executor:
-        resolved = resolve(executor, suite.request(options.data_root, budget), watcher)
+        resolved = resolve(executor, suite.request(options.data_root, budget), watcher.preparing)
         plan = make_plan(suite, resolved, data_root=options.data_root, memory_budget=budget)
         path = options.out or RESULTS / plan.run_id
         jobs = options.jobs or default_jobs(suite, resolved)
@@ -140,15 +140,16 @@ def run(options: Options, watcher: Watcher) -> Result:
             return Result(plan, path, statuses_of(plan, folder.finished()), len(todo))
 
 
-def resolve(executor: LocalExecutor, request: Request, watcher: Watcher) -> Resolved:
-    """What the preflight found. The first to meet a dataset decodes it, which may take minutes.
+def resolve(executor: LocalExecutor, request: Request, preparing: Callable[[Progress], None]) -> Resolved:
+    """What the preflight found. The first to meet a dataset decodes it, which may take minutes: `preparing`
+    is told how far that is.
 
     Raises UsageError.
     """
 
     def hear(message: Message) -> None:
         if isinstance(message, Progress):
-            watcher.preparing(message)
+            preparing(message)
 
     found: Resolved = executor.ask(request, hear=hear)
     return found

@@ -9,7 +9,7 @@ the same command again finds its finished cells and goes on.
 import copy
 import math
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -146,13 +146,19 @@ class TuningWatcher(Watcher, Protocol):
 def tune(options: Options, trials: int, search_seed: int, watcher: TuningWatcher) -> Tuned:
     """Search the settings of every method of a suite with `trials` trials each; write the winning suite.
 
-    Raises UsageError before anything is written, StoreError where the folder cannot be written.
+    Raises UsageError before anything is written, or where data is gone meanwhile; StoreError where the folder
+    cannot be written.
     """
     suite = load_suite(options.suite, options.overrides)
     judged = validation_only(suite)
     budget = budget_of(options, suite)
     with LocalExecutor() as executor:
-        resolved = resolve(executor, judged.request(options.data_root, budget), watcher)
+
+        def ask(methods: Iterable[MethodSpec]) -> Resolved:
+            request = judged.having(tuple(methods)).request(options.data_root, budget)
+            return resolve(executor, request, watcher.preparing)
+
+        resolved = ask(judged.methods)
         score = score_of(resolved, suite)
         searches = searches_of(resolved, suite, score, search_seed)
         asked = make_plan(judged, resolved, data_root=options.data_root, memory_budget=budget)
@@ -169,8 +175,8 @@ def tune(options: Options, trials: int, search_seed: int, watcher: TuningWatcher
             try:
                 for number in range(trials):
                     proposals = [search.propose() for search in searches]
-                    tried = judged.having(tuple(proposal.spec for proposal in proposals))
-                    resolved = resolve(executor, tried.request(options.data_root, budget), watcher)
+                    resolved, refused = ask_each([proposal.spec for proposal in proposals], ask)
+                    tried = judged.having(tuple(method.spec for method in resolved.methods))
                     new = make_plan(tried, resolved, data_root=options.data_root, memory_budget=budget).cells
                     plan = replace(plan, cells=tuple({c.id: c for c in (*plan.cells, *new)}.values()))
                     folder.write_manifest(_manifest(plan, judged, searches, trials, search_seed))
@@ -185,7 +191,10 @@ def tune(options: Options, trials: int, search_seed: int, watcher: TuningWatcher
                         checked = True
                     execute(todo, folder, executor, watcher, plan, options, jobs, finished)
                     read = scores_in(folder, score)
-                    for search, proposal in zip(searches, proposals, strict=True):
+                    for i, (search, proposal) in enumerate(zip(searches, proposals, strict=True)):
+                        if i in refused:
+                            search.tell(proposal, (), None, f"refused: {refused[i]}")
+                            continue
                         cells = cells_of(proposal.spec, resolved, new)
                         search.tell(proposal, cells, *judge(cells, read))
                 folder.write_manifest(_manifest(plan, judged, searches, trials, search_seed))
@@ -263,6 +272,23 @@ def changed(spec: MethodSpec, changes: dict[str, Any]) -> MethodSpec:
     for name, value in changes.items():
         set_dotted(settings, name, value)
     return replace(spec, settings=settings)
+
+
+def ask_each(
+    specs: Sequence[MethodSpec], ask: Callable[[Iterable[MethodSpec]], Resolved]
+) -> tuple[Resolved, dict[int, str]]:
+    """What the preflight found of those that it takes, and why it refuses the others, by their place: an
+    adapter need not take all that its search space has. Raises UsageError where no method is to blame."""
+    try:
+        return ask(specs), {}
+    except UsageError:
+        refused: dict[int, str] = {}
+        for i, spec in enumerate(specs):
+            try:
+                ask([spec])
+            except UsageError as refusal:
+                refused[i] = str(refusal)
+        return ask(spec for i, spec in enumerate(specs) if i not in refused), refused
 
 
 def cells_of(spec: MethodSpec, resolved: Resolved, cells: Sequence[Cell]) -> list[str]:

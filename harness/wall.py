@@ -1,6 +1,6 @@
 """The walls of a suite: for every method the largest number of inner steps that fits a memory budget."""
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -9,8 +9,8 @@ from harness.errors import UsageError
 from harness.executors.local import LocalExecutor, WorkerFailed
 from harness.measure_settings import MemorySettings, Profile
 from harness.plan import make_plan
-from harness.protocol import Cell, Resolved, Search, Wall
-from harness.run import default_jobs
+from harness.protocol import Cell, Progress, Resolved, Search, Wall
+from harness.run import default_jobs, resolve
 from harness.suite import Overrides, Suite, load_suite
 
 
@@ -43,8 +43,11 @@ class Found:
     budget: int
 
 
-def find_walls(options: WallOptions) -> Generator[Found, None, None]:
-    """One a workload and method of the suite's memory measure, in its order. Raises UsageError."""
+def find_walls(
+    options: WallOptions, preparing: Callable[[Progress], None] = lambda progress: None
+) -> Generator[Found, None, None]:
+    """One a workload and method of the suite's memory measure, in its order. `preparing` is told how far data
+    is that has to be decoded first. Raises UsageError."""
     suite = load_suite(options.suite, options.overrides)
     if not isinstance(suite.measures.get("memory"), MemorySettings):
         raise UsageError(f"{options.suite} does not measure memory; add a table [memory] to it.")
@@ -52,7 +55,7 @@ def find_walls(options: WallOptions) -> Generator[Found, None, None]:
     if budget is None:
         raise UsageError("a wall needs a budget; give one, such as --memory-budget 12GiB.")
     with LocalExecutor() as executor:
-        resolved: Resolved = executor.ask(suite.request(options.data_root, budget))
+        resolved = resolve(executor, suite.request(options.data_root, budget), preparing)
         cells = _one_a_method(suite, resolved, options.data_root, budget)
         verify = resolved.device != "cpu" if options.verify is None else options.verify
         searches = [

@@ -116,25 +116,25 @@ def _die_with(parent: Connection) -> None:
 
 
 def _answer(task: Task, send: Send) -> None:
-    match task:
-        case Request():
-            report = _progress(send)
-            with heard_by(lambda done, of: report(Progress(done / of, f"{done} of {of} classes decoded"))):
+    report = _progress(send)
+    with heard_by(lambda done, of: report(Progress(done / of, f"{done} of {of} classes decoded"))):
+        match task:
+            case Request():
                 send(preflight(task))
-        case Launch():
-            run_cell(task, send)
-        case Search():
-            send(run_search(task))
-        case SelfCheck():
-            send(selfcheck(task))
-        case Sampling():
-            send(run_sampling(task, send))
-        case Conformance():
-            check_conformance(task, send)
-        case "methods":
-            send(Listing(list_methods()))
-        case "workloads":
-            send(Listing(list_workloads()))
+            case Launch():
+                run_cell(task, send)
+            case Search():
+                send(run_search(task))
+            case SelfCheck():
+                send(selfcheck(task))
+            case Sampling():
+                send(run_sampling(task, send))
+            case Conformance():
+                check_conformance(task, send)
+            case "methods":
+                send(Listing(list_methods()))
+            case "workloads":
+                send(Listing(list_workloads()))
 
 
 def run_cell(launch: Launch, send: Send) -> None:

@@ -18,6 +18,7 @@ from harness.protocol import Cell, Resolved, ResolvedWorkload
 from harness.settings import flat, format_settings, merged, settings_of
 from harness.store import RunFolder
 from harness.suite import Overrides, load_suite, suite_names
+from harness.wall import WallOptions, find_walls
 from harness.workloads.imageset import load_split
 
 FIVE = ["maml", "fomaml", "reptile", "imaml-gd", "imaml-hf"]
@@ -187,6 +188,19 @@ def test_a_run_tells_how_far_it_is_with_a_dataset_that_it_meets_first(
         notes = Notes()
         run_here(Path("omniglot"), tmp_path, notes, dry_run=True, data_root=str(published_omniglot))
         assert notes.prepared[-1:] == told
+
+
+@pytest.mark.slow
+def test_so_does_a_search_for_walls(
+    published_omniglot: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("INNERLOOP_CACHE", str(tmp_path / "cache"))
+    suite = tmp_path / "walls.toml"
+    suite.write_text('workloads = ["omniglot"]\nmethods.maml = {}\ninner_steps = [1]\n[memory]\n')
+    root, heard = str(published_omniglot), list[str]()
+    options = WallOptions(str(suite), Overrides(), 2**30, "tensors", 1, 60.0, data_root=root)
+    assert list(find_walls(options, lambda progress: heard.append(progress.note)))
+    assert heard[-1] == "1623 of 1623 classes decoded"
 
 
 @pytest.mark.slow

@@ -1,4 +1,5 @@
 import contextlib
+import errno
 import os
 import signal
 import subprocess
@@ -162,6 +163,14 @@ def test_an_answer_that_does_not_come_is_not_waited_for(executor: LocalExecutor,
     suite = load_suite(str(write_suite(tmp_path)), Overrides((f"{tmp_path}/stuck.py:Stuck",)))
     with pytest.raises(WorkerFailed, match=r"^the check of what was asked for came to no end within 2 s\.$"):
         executor.ask(suite.request(None), 2.0)
+
+
+def test_what_goes_wrong_with_those_who_hear_is_not_blamed_on_the_process(executor: LocalExecutor) -> None:
+    def hear(message: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(OSError, match="No space left on device"):
+        executor.ask("methods", hear=hear)
 
 
 def test_leaving_the_executor_ends_what_other_threads_asked_and_lets_none_begin(tmp_path: Path) -> None:

@@ -211,6 +211,32 @@ def test_a_method_of_a_file_is_found_from_where_the_winning_suite_lies(tmp_path:
         assert not resolve_method(spec, 1).broken
 
 
+def test_a_proposal_that_the_adapter_refuses_is_a_trial_that_failed(tmp_path: Path) -> None:
+    """And what all others came to is kept."""
+    write_adapter(tmp_path, "Mine", "pass")
+    file = tmp_path / "mine.py"
+    source = file.read_text().replace("from harness import Method", "from harness import Method, Range")
+    picky = (
+        '    search_space = {"rate": Range(0.1, 0.9)}\n'
+        "    rate: float = 1.0\n\n"
+        "    def __post_init__(self):\n"
+        '        if self.rate < 0.95:\n            raise ValueError("the rate is too small")\n'
+    )
+    file.write_text(source.replace("    rate: float = 1.0\n", picky))
+    suite = write(tmp_path, SUITE.replace("reptile = {}", '"mine.py:Mine" = {}'))
+    maml, mine = searched(suite, tmp_path / "run", trials=3).searches
+    assert all(trial.score is not None for trial in maml.trials)
+    assert mine.best is mine.trials[0]
+    for trial in mine.trials[1:]:
+        assert (trial.score, trial.cells) == (None, ())
+        assert trial.reason.startswith("refused: ")
+        assert "the rate is too small" in trial.reason
+    assert len(mine.trials) == 3
+    again = Trials()
+    assert told(searched(suite, tmp_path / "run", again, trials=3))[0][2] == maml.trials[0].score
+    assert again.ran == []
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [

@@ -4,7 +4,7 @@ import os
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -109,6 +109,24 @@ def headline(outcome: Outcome) -> str:
     return "nothing read"
 
 
+def interrupted(outcome: Outcome) -> bool:
+    return any(reading.status == "interrupted" for reading in outcome.readings)
+
+
+class Preparation:
+    """Tells, every so often, how far the data is that has to be decoded first."""
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self.say = say
+        self.told = time.monotonic()
+
+    def __call__(self, progress: Progress) -> None:
+        now = time.monotonic()
+        if now - self.told >= PREPARING_S:
+            self.told = now
+            self.say(f"preparing the data: {progress.note}")
+
+
 class Board:
     """What both displays keep: how many cells there are, are done, and how long the rest will take."""
 
@@ -117,13 +135,7 @@ class Board:
         self.total = 0
         self.workers: list[Worker] = []
         self.estimate = Estimate(1)
-        self.prepared = time.monotonic()
-
-    def preparing(self, progress: Progress) -> None:
-        now = time.monotonic()
-        if now - self.prepared >= PREPARING_S:
-            self.prepared = now
-            self.say(f"preparing the data: {progress.note}")
+        self.preparing = Preparation(self.say)
 
     def planned(self, plan: Plan, folder: Path, todo: list[Cell], jobs: int) -> None:
         self.done = 0
@@ -154,7 +166,8 @@ class Board:
     def ended(self, outcome: Outcome) -> None:
         self.done += 1
         self.workers = [w for w in self.workers if w.launch.cell.id != outcome.cell.id]
-        if outcome.seconds:  # 0 where no process was needed, which tells nothing of the others
+        # 0 s where no process was needed; neither that nor a part of a cell tells how long the others take.
+        if outcome.seconds and not interrupted(outcome):
             self.estimate.learn(outcome.cell, outcome.seconds)
 
     def say(self, text: str) -> None:
@@ -163,6 +176,8 @@ class Board:
         except BrokenPipeError:
             # Whoever was reading has gone, as in `innerloop run SUITE | head`; the run goes on unheard.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        except OSError:
+            pass  # a full disk: no reason to end the run, and the line comes with the next if there is room
 
 
 class Plain(Board):
@@ -189,7 +204,7 @@ class Plain(Board):
 
     def ended(self, outcome: Outcome) -> None:
         super().ended(outcome)
-        left = self.estimate.left(self.workers)
+        left = "" if interrupted(outcome) else self.estimate.left(self.workers)
         rest = f", {left}" if left else ""
         took = clock(outcome.seconds)
         self.say(f"[{self.done}/{self.total}] {outcome.cell.label}: {headline(outcome)} ({took}{rest})")

@@ -51,6 +51,7 @@ def wall(
     import contextlib
     import json
 
+    from harness.cli.progress import Preparation
     from harness.suite import Overrides
     from harness.wall import WallOptions, find_walls
 
@@ -74,7 +75,9 @@ def wall(
     everything = []
     workload = ""
     try:
-        with contextlib.closing(find_walls(options)) as walls:  # which ends its searches, whatever ends this
+        preparing = Preparation(lambda text: typer.echo(text, err=True))
+        # Closed, it ends its searches, whatever ends this.
+        with contextlib.closing(find_walls(options, preparing)) as walls:
             for found in walls:
                 everything.append(as_record(found))
                 if as_json:

@@ -221,7 +221,8 @@ class BoundedZip(zipfile.ZipFile):
         try:
             # The handle is closed here alone: garbage may be finalised in any order, and a reader that goes
             # before its zip would warn that it is open.
-            super().__init__(_BoundedReader(io.FileIO(self._handle, closefd=False)))
+            self._reader = _BoundedReader(io.FileIO(self._handle, closefd=False))
+            super().__init__(self._reader)
         except BaseException:
             self._release()
             raise
@@ -232,6 +233,7 @@ class BoundedZip(zipfile.ZipFile):
 
     def _release(self) -> None:
         if self._handle is not None:
+            self._reader.close()  # or an open member would go on with the next file that has the number
             os.close(self._handle)
             self._handle = None
 

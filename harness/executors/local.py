@@ -131,12 +131,25 @@ class LocalExecutor:
             process, connection = self._spawn(task, os.devnull)
             self._asked.add(process)
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
+
+        def receive() -> Message:
+            try:
+                if deadline is not None and not connection.poll(max(0.0, deadline - time.monotonic())):
+                    raise WorkerFailed(f"{_named(task)} came to no end within {timeout_s:g} s.")
+                message: Message = connection.recv()
+                return message
+            except (EOFError, OSError):
+                process.join(GRACE_S)
+                how = exit_sentence(process.exitcode)
+                raise WorkerFailed(
+                    f"the process of {_named(task)} ended early ({how}): "
+                    "look first at the code of adapters given by path."
+                ) from None
+
         try:
             answer: Message | None = None
             while True:
-                if deadline is not None and not connection.poll(max(0.0, deadline - time.monotonic())):
-                    raise WorkerFailed(f"{_named(task)} came to no end within {timeout_s:g} s.")
-                message = connection.recv()
+                message = receive()
                 match message:
                     case Done():
                         return answer
@@ -146,13 +159,6 @@ class LocalExecutor:
                         raise WorkerFailed(f"{_named(task)} failed with {sentence}.")
                 hear(message)
                 answer = message
-        except (EOFError, OSError):
-            process.join(GRACE_S)
-            how = exit_sentence(process.exitcode)
-            raise WorkerFailed(
-                f"the process of {_named(task)} ended early ({how}): "
-                "look first at the code of adapters given by path."
-            ) from None
         finally:
             with self._asking:
                 self._asked.discard(process)

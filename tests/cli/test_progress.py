@@ -166,6 +166,19 @@ def test_what_comes_before_the_first_cell_is_told_where_it_takes_long(
     ]
 
 
+def test_a_full_disk_takes_what_it_can_and_ends_nothing(
+    plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Path("/dev/full").open("w") as full:
+        monkeypatch.setattr("sys.stdout", full)
+        watcher = Plain()
+        watcher.planned(plan, tmp_path, list(plan.cells), 1)
+        watcher.ended(Outcome(plan.cells[0], ok_readings(plan.cells[0]), {}, 3.0))
+        assert watcher.done == 1
+        monkeypatch.undo()
+        os.dup2(os.open(os.devnull, os.O_WRONLY), full.fileno())  # or closing it would fail as well
+
+
 def test_what_a_cell_says_of_its_own_time_left_is_believed(plan: Plan) -> None:
     """A training that goes on from a checkpoint begins at half its way: its fraction tells no time."""
     estimate = Estimate(jobs=1)
@@ -181,6 +194,20 @@ def test_a_cell_that_needed_no_process_tells_nothing_of_the_others(plan: Plan) -
     skipped = Reading(0, "peak_bytes", None, "", status="skipped", detail="install 'x'")
     watcher.ended(Outcome(plan.cells[0], [skipped], {}, 0.0))
     assert watcher.estimate.of(plan.cells[1]) is None
+
+
+def test_an_interrupted_cell_tells_how_long_it_was_at_work_and_nothing_of_the_others(
+    plan: Plan, capsys: pytest.CaptureFixture[str]
+) -> None:
+    watcher = Plain()
+    watcher.planned(plan, Path("x"), list(plan.cells), 1)
+    watcher.estimate.learn(plan.cells[0], 5.0)
+    known = watcher.estimate.of(plan.cells[1])
+    detail = "the run was interrupted"
+    cut = Reading(0, plan.cells[0].headline, None, "", status="interrupted", detail=detail)
+    watcher.ended(Outcome(plan.cells[0], [cut], {}, 3.0))
+    assert watcher.estimate.of(plan.cells[1]) == known
+    assert capsys.readouterr().out.endswith("interrupted: the run was interrupted (3s)\n")
 
 
 # --- on a terminal ----------------------------------------------------------------------------------------

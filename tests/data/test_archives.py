@@ -234,3 +234,15 @@ def test_a_reader_that_is_finalised_before_its_zip_warns_of_nothing(tmp_path: Pa
     archive.close()
     with pytest.raises(OSError, match="Bad file descriptor"):
         os.fstat(handle)
+
+
+def test_a_member_reads_nothing_once_its_zip_is_closed(tmp_path: Path) -> None:
+    """Not the file, either, that has got the zip's number since."""
+    archive = BoundedZip(write(tmp_path, (GOOD, png(1))).path)
+    handle = archive._handle
+    with archive.open(GOOD) as member:
+        archive.close()
+        with (tmp_path / "other").open("w+b") as other:
+            assert other.fileno() == handle
+            with pytest.raises(ValueError, match="closed file"):
+                member.read()

@@ -134,8 +134,10 @@ def test_killed_at_random_moments_a_training_ends_bit_for_bit_as_if_it_had_not_b
         time.sleep(draw.uniform(0.0, 0.05))
         with contextlib.suppress(ProcessLookupError):  # it has come to its end meanwhile
             os.kill(worker.process.pid or 0, signal.SIGKILL)
-        if cells.end_of(worker).how == "done":
+        how = cells.end_of(worker).how
+        if how == "done":
             break  # a machine so fast has been disturbed enough
+        assert how == "killed"
         kills += 1
     end = cells.run(cells.of[name], tmp_path)
     assert kills >= 2

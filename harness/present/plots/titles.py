@@ -55,19 +55,23 @@ def _most_accurate(summary: pd.DataFrame) -> str:
     if others.empty:
         return f"{best.method_label} reaches {reached(best)} {where}"
     second = others.iloc[0]
-    both = f"{best.method_label} reaches {reached(best)}, {second.method_label} {reached(second)}"
+
+    def beside(other: pd.Series) -> str:
+        return f"{best.method_label} reaches {reached(best)}, {other.method_label} {reached(other)}"
+
     if set(at.interval_kind) != {"seeds"}:  # the spread of training is not known of all
         seeds = int(at.seeds.min())
         whose = "from" if seeds == min(best.seeds, second.seeds) else "with others from"
         count = f"{seeds}{NBSP}seed{'s' if seeds > 1 else ''}"
-        return f"No winner can be called {whose} {count}: {where} {both}"
-    if (best.high < others.low).all() if loss else (best.low > others.high).all():
+        return f"No winner can be called {whose} {count}: {where} {beside(second)}"
+    close = others[~(best.high < others.low if loss else best.low > others.high)]
+    if close.empty:
         word = "the lowest loss" if loss else "the highest accuracy"
         return (
             f"{best.method_label} has {word} of {len(at)} methods {where}: {reached(best)}; "
             f"{second.method_label} has {reached(second)}"
         )
-    return f"Too close to call {where}: {both}"
+    return f"Too close to call {where}: {beside(close.iloc[0])}"
 
 
 def _growing(summary: pd.DataFrame) -> str:
