@@ -27,7 +27,7 @@ from harness.errors import UsageError
 PUBLISHED_SIDE = 105  # pixels of a drawing
 DEEPEST = 5  # folders; as data/processed_images/train/n01532829/n0153282900000005.jpg
 MOST_MEMBERS = 100_000  # all 32,460 drawings with their folders, and what macOS adds to each, are 70,000
-LARGEST_LISTING = 16 * 2**20  # bytes; that of so many members, by the length of their paths
+LISTED = 168  # bytes that a member may take in a zip's listing; 46 and the length of its path, mostly
 LARGEST_MEMBER = 64 * 2**10  # bytes; a drawing takes some 300
 READABLE = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # other decompressors have no bound on what comes out
 ENCRYPTED = 0x1  # bit of a member's flags
@@ -76,12 +76,7 @@ class Source:
 
         Raises UsageError where it is no archive, or holds what no archive of drawings does.
         """
-        members = self._zip_members() if self.path.is_file() else self._folder_members()
-        for count, (path, member) in enumerate(members, start=1):
-            if count > MOST_MEMBERS:
-                raise UsageError(f"{self.path} holds more than {MOST_MEMBERS:,} files; {self.again()}.")
-            if not any(part == "__MACOSX" or part.startswith(".") for part in path.parts):
-                yield path, member
+        return members_of(self.path, MOST_MEMBERS, self.again())
 
     def files(self) -> Iterator[tuple[PurePosixPath, "Member"]]:
         """(Alphabet/characterNN/drawing.png, how to read it) in the order of names. Raises as `members`."""
@@ -121,29 +116,6 @@ class Source:
             elif zipped and len(path.parts) >= 4 and path.parts[-4] == self.archive:
                 yield PurePosixPath(*path.parts[-3:]), member
 
-    def _zip_members(self) -> Iterator[tuple[PurePosixPath, "Member"]]:
-        try:
-            archive = BoundedZip(self.path)
-        except DAMAGED as error:
-            raise UsageError(
-                f"{self.path} is truncated or no zip archive ({error}); {self.again()}."
-            ) from error
-        for entry in archive.infolist():
-            path = PurePosixPath(entry.filename)
-            if path.is_absolute() or ".." in path.parts:
-                raise UsageError(
-                    f"{self.path} holds the path {entry.filename!r}, which leads outside; {self.again()}."
-                )
-            if stat.S_ISLNK(entry.external_attr >> 16):
-                raise UsageError(f"{self.path} holds the link {entry.filename!r}; {self.again()}.")
-            if not entry.is_dir():
-                yield path, Member(self.path, entry.filename, archive)
-
-    def _folder_members(self) -> Iterator[tuple[PurePosixPath, "Member"]]:
-        for entry in walk(self.path):
-            inside = Path(entry.path).relative_to(self.path)
-            yield PurePosixPath(inside), Member(self.path, inside.as_posix(), None)
-
 
 @dataclass(frozen=True)
 class Member:
@@ -179,13 +151,48 @@ class Member:
             return file.read(size)  # a zip inflates all that it is asked for, whatever size it states
 
 
+def members_of(place: Path, most: int, remedy: str) -> Iterator[tuple[PurePosixPath, Member]]:
+    """All files of a zip or a folder, by path inside, with how to read each; what macOS adds is left out.
+
+    Raises UsageError, with the remedy, for more than `most`, for what is no zip and for what leads outside.
+    """
+    members = _zip_members(place, most, remedy) if place.is_file() else _folder_members(place)
+    for count, (path, member) in enumerate(members, start=1):
+        if count > most:
+            raise UsageError(f"{place} holds more than {most:,} files; {remedy}.")
+        if not any(part == "__MACOSX" or part.startswith(".") for part in path.parts):
+            yield path, member
+
+
+def _zip_members(place: Path, most: int, remedy: str) -> Iterator[tuple[PurePosixPath, Member]]:
+    try:
+        archive = BoundedZip(place, most * LISTED)
+    except DAMAGED as error:
+        raise UsageError(f"{place} is truncated or no zip archive ({error}); {remedy}.") from error
+    for entry in archive.infolist():
+        path = PurePosixPath(entry.filename)
+        if path.is_absolute() or ".." in path.parts:
+            raise UsageError(f"{place} holds the path {entry.filename!r}, which leads outside; {remedy}.")
+        if stat.S_ISLNK(entry.external_attr >> 16):
+            raise UsageError(f"{place} holds the link {entry.filename!r}; {remedy}.")
+        if not entry.is_dir():
+            yield path, Member(place, entry.filename, archive)
+
+
+def _folder_members(place: Path) -> Iterator[tuple[PurePosixPath, Member]]:
+    for entry in walk(place):
+        inside = Path(entry.path).relative_to(place)
+        yield PurePosixPath(inside), Member(place, inside.as_posix(), None)
+
+
 def walk(folder: Path, depth: int = 1) -> Iterator["os.DirEntry[str]"]:
     """All files: to a limited depth, for links may lead in circles."""
-    for entry in os.scandir(folder):
-        if entry.is_file():
-            yield entry
-        elif entry.is_dir() and depth < DEEPEST:
-            yield from walk(Path(entry.path), depth + 1)
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_file():
+                yield entry
+            elif entry.is_dir() and depth < DEEPEST:
+                yield from walk(Path(entry.path), depth + 1)
 
 
 def state_of(path: Path) -> list[str | int]:
@@ -212,17 +219,19 @@ def check_readable(entry: zipfile.ZipInfo) -> None:
 
 
 class BoundedZip(zipfile.ZipFile):
-    """A zip whose listing is refused where it takes more than LARGEST_LISTING. Raises as ZipFile does."""
+    """A zip whose listing is refused where it takes more than `largest` bytes. Raises as ZipFile does."""
 
     _handle: int | None = None
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, largest: int) -> None:
         self._handle = os.open(path, os.O_RDONLY)
         try:
             # The handle is closed here alone: garbage may be finalised in any order, and a reader that goes
             # before its zip would warn that it is open.
             self._reader = _BoundedReader(io.FileIO(self._handle, closefd=False))
+            self._reader.largest = largest
             super().__init__(self._reader)
+            self._reader.largest = None
         except BaseException:
             self._release()
             raise
@@ -241,7 +250,10 @@ class BoundedZip(zipfile.ZipFile):
 class _BoundedReader(io.BufferedReader):
     """ZipFile reads the whole listing at once, of the length that the file states."""
 
+    largest: int | None = None
+    """Bytes of one read, while there is such a limit."""
+
     def read(self, size: int | None = -1, /) -> bytes:
-        if size is not None and size > LARGEST_LISTING:
+        if size is not None and self.largest is not None and size > self.largest:
             raise zipfile.BadZipFile(f"a listing of {size:,} bytes")
         return super().read(size)

@@ -1,11 +1,10 @@
 """Where a copy of Mini-ImageNet is, and its files: in a folder or in a zip, of which nothing is extracted."""
 
-import zipfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from harness.data.archives import DAMAGED, DEEPEST, Member, walk
+from harness.data.archives import DEEPEST, Member, members_of
 from harness.errors import UsageError
 from harness.workloads.imageset import load_split
 
@@ -26,6 +25,7 @@ LANDMARKS = frozenset(
 """Files and folders of which any copy has one at its top; or it has the folders of classes there."""
 
 MOST_FILES = 200_000  # 60,000 images and what macOS adds to each, with room
+REMEDY = "name a whole copy of Mini-ImageNet, and nothing else"
 CONTENT = (
     "give --data-root a folder or zip with images/ and train.csv, val.csv and test.csv, or with train/, val/ "
     "and test/, each with a folder for every class, or with the three mini-imagenet-cache pickles"
@@ -79,34 +79,9 @@ class Copy:
 
         What macOS adds is left out. Raises UsageError.
         """
-        found = {
-            PurePosixPath(member.name): member
-            for member in (self._zip_members() if self.path.is_file() else self._folder_members())
-        }
-        if len(found) > MOST_FILES:
-            raise UsageError(f"{self.path} holds more than {MOST_FILES:,} files; name Mini-ImageNet's own.")
-        plain = {
-            path: member
-            for path, member in found.items()
-            if not any(part == "__MACOSX" or part.startswith(".") for part in path.parts)
-        }
+        plain = dict(members_of(self.path, MOST_FILES, REMEDY))
         around = _folders_around(plain)
         return {PurePosixPath(*path.parts[around:]): member for path, member in plain.items()}
-
-    def _zip_members(self) -> Iterator[Member]:
-        try:
-            archive = zipfile.ZipFile(self.path)
-        except DAMAGED as error:
-            raise UsageError(
-                f"{self.path} is truncated or no zip archive ({error}); copy it again."
-            ) from error
-        for entry in archive.infolist():
-            if not entry.is_dir():
-                yield Member(self.path, entry.filename, archive)
-
-    def _folder_members(self) -> Iterator[Member]:
-        for entry in walk(self.path):
-            yield Member(self.path, Path(entry.path).relative_to(self.path).as_posix(), None)
 
 
 def _folders_around(paths: Mapping[PurePosixPath, object]) -> int:

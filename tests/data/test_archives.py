@@ -16,7 +16,15 @@ import pytest
 from archives import ink, png, write_archive
 
 from harness.data import archives
-from harness.data.archives import LARGEST_LISTING, LARGEST_MEMBER, BoundedZip, Member, Source, find_archive
+from harness.data.archives import (
+    LARGEST_MEMBER,
+    LISTED,
+    MOST_MEMBERS,
+    BoundedZip,
+    Member,
+    Source,
+    find_archive,
+)
 from harness.errors import UsageError
 
 NAME = "images_background_small1"
@@ -47,7 +55,7 @@ def refused(source: Source) -> str:
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    assert peak < 2 * LARGEST_LISTING
+    assert peak < 2 * MOST_MEMBERS * LISTED
     said = str(failure.value)
     assert said.startswith(str(source.path))
     assert said.endswith(".")
@@ -223,7 +231,7 @@ def test_what_macos_adds_is_passed_over(tmp_path: Path) -> None:
 
 def test_a_reader_that_is_finalised_before_its_zip_warns_of_nothing(tmp_path: Path) -> None:
     """As garbage collection does with a cycle, in the order that it likes."""
-    archive = BoundedZip(write(tmp_path, (GOOD, png(1))).path)
+    archive = BoundedZip(write(tmp_path, (GOOD, png(1))).path, 1000)
     reader, handle = archive.fp, archive._handle
     assert reader is not None
     assert handle is not None
@@ -238,7 +246,7 @@ def test_a_reader_that_is_finalised_before_its_zip_warns_of_nothing(tmp_path: Pa
 
 def test_a_member_reads_nothing_once_its_zip_is_closed(tmp_path: Path) -> None:
     """Not the file, either, that has got the zip's number since."""
-    archive = BoundedZip(write(tmp_path, (GOOD, png(1))).path)
+    archive = BoundedZip(write(tmp_path, (GOOD, png(1))).path, 1000)
     handle = archive._handle
     with archive.open(GOOD) as member:
         archive.close()

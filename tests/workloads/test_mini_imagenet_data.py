@@ -22,7 +22,7 @@ from mini_imagenet_copies import (
 )
 from PIL import Image
 
-from harness.workloads import decoded
+from harness.workloads import decoded, mini_imagenet_copy
 from harness.workloads.imageset import load_split
 
 PLACES = {
@@ -167,6 +167,31 @@ def test_a_truncated_zip_is_named(copy: Path, keep: float) -> None:
     content = path.read_bytes()
     path.write_bytes(content[: int(keep if keep > 1 else keep * len(content))])
     assert f"{path} is truncated or no zip archive" in fails(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "mode", "says"),
+    [
+        ("../images/a.jpg", 0o100644, "holds the path '../images/a.jpg', which leads outside"),
+        ("images/a.jpg", 0o120777, "holds the link 'images/a.jpg'"),
+    ],
+)
+def test_what_leads_out_of_a_zip_is_refused(copy: Path, name: str, mode: int, says: str) -> None:
+    path = zipped(copy)
+    member = zipfile.ZipInfo(name)
+    member.external_attr = mode << 16
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr(member, b"/etc/passwd")
+    assert f"{path} {says}; name a whole copy of Mini-ImageNet" in fails(path)
+
+
+def test_too_many_files_are_refused_whatever_they_are(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mini_imagenet_copy, "MOST_FILES", 10)
+    path = zipped(copy)
+    assert f"{copy} holds more than 10 files" in fails(copy)
+    assert f"{path} holds more than 10 files" in fails(path)
+    monkeypatch.setattr(mini_imagenet_copy, "MOST_FILES", 1)
+    assert f"{path} is truncated or no zip archive (a listing of" in fails(path)  # which is not read
 
 
 def test_missing_images_are_counted_and_the_first_is_named(copy: Path) -> None:

@@ -25,6 +25,9 @@ from mini_imagenet_copies import (
     write_lists,
 )
 
+from harness.data.archives import LISTED
+from harness.workloads import mini_imagenet_copy
+
 Contents = dict[str, dict[str, Any]]
 
 RENS = {split: f"mini-imagenet-cache-{folder}.pkl" for split, folder in FOLDERS.items()}
@@ -108,6 +111,20 @@ def test_pickles_in_a_zip_are_read(tmp_path: Path) -> None:
     content = path.read_bytes()
     path.write_bytes(content[: len(content) // 2])
     assert "truncated or no zip" in fails(path)
+
+
+def test_a_member_of_a_zip_may_be_larger_than_its_listing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A true pickle takes 1 GB, and the array in it is read at once."""
+    folder = write(tmp_path / "copy", with_class_dict())
+    path = tmp_path / "archive.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
+        for file in folder.iterdir():
+            archive.write(file, file.name)
+    monkeypatch.setattr(mini_imagenet_copy, "MOST_FILES", 3)
+    assert min(file.stat().st_size for file in folder.iterdir()) > 3 * LISTED
+    check(load(path))
 
 
 def test_images_go_before_pickles(tmp_path: Path) -> None:
