@@ -108,10 +108,10 @@ def call(arguments: Sequence[str]) -> int:
             at = getattr(failure, "ctx", None)
             usage = at.command_path if at else "innerloop"
             return _say(f"{failure.format_message().rstrip('.')}; see {usage} --help.", failure.exit_code)
-        if isinstance(failure, OSError) and failure.filename:
+        if isinstance(failure, OSError) and failure.strerror:
+            where = f"{failure.filename}: " if failure.filename else ""
             return _say(
-                f"{failure.filename}: {failure.strerror}; mend that and issue the same command again.",
-                HARNESS_FAILED,
+                f"{where}{failure.strerror}; mend that and issue the same command again.", HARNESS_FAILED
             )
         hint = "" if debug else "; run it again with --debug for the traceback"
         return _say(f"{type(failure).__name__}: {failure}{hint}.", HARNESS_FAILED)

@@ -402,6 +402,20 @@ def test_a_run_goes_on_when_its_reader_goes_away(tmp_path: Path) -> None:
     assert (tmp_path / "run" / "rows.jsonl").read_text().count('"cell_done"') == 4
 
 
+def test_a_run_goes_on_when_the_disk_that_its_output_goes_to_is_full(tmp_path: Path) -> None:
+    suite = write_suite(tmp_path, measures=["memory"])
+    command = [sys.executable, "-m", "harness", "run", str(suite), "--out", "run"]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            command, stdout=full, stderr=subprocess.PIPE, text=True, check=False, cwd=tmp_path
+        )
+    assert done.returncode == 1
+    assert done.stderr == (
+        "innerloop: No space left on device; mend that and issue the same command again.\n"
+    )
+    assert (tmp_path / "run" / "rows.jsonl").read_text().count('"cell_done"') == 4
+
+
 def test_an_interruption_before_the_run_leaves_nothing(tmp_path: Path) -> None:
     suite = write_suite(tmp_path)
     parent = start(["run", str(suite)], f"early-{os.getpid()}", tmp_path)

@@ -166,19 +166,6 @@ def test_what_comes_before_the_first_cell_is_told_where_it_takes_long(
     ]
 
 
-def test_a_full_disk_takes_what_it_can_and_ends_nothing(
-    plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with Path("/dev/full").open("w") as full:
-        monkeypatch.setattr("sys.stdout", full)
-        watcher = Plain()
-        watcher.planned(plan, tmp_path, list(plan.cells), 1)
-        watcher.ended(Outcome(plan.cells[0], ok_readings(plan.cells[0]), {}, 3.0))
-        assert watcher.done == 1
-        monkeypatch.undo()
-        os.dup2(os.open(os.devnull, os.O_WRONLY), full.fileno())  # or closing it would fail as well
-
-
 def test_what_a_cell_says_of_its_own_time_left_is_believed(plan: Plan) -> None:
     """A training that goes on from a checkpoint begins at half its way: its fraction tells no time."""
     estimate = Estimate(jobs=1)
