@@ -110,11 +110,20 @@ def call(arguments: Sequence[str]) -> int:
             return _say(f"{failure.format_message().rstrip('.')}; see {usage} --help.", failure.exit_code)
         if isinstance(failure, OSError) and failure.strerror:
             where = f"{failure.filename}: " if failure.filename else ""
+            _drop_what_cannot_be_printed()
             return _say(
                 f"{where}{failure.strerror}; mend that and issue the same command again.", HARNESS_FAILED
             )
         hint = "" if debug else "; run it again with --debug for the traceback"
         return _say(f"{type(failure).__name__}: {failure}{hint}.", HARNESS_FAILED)
+
+
+def _drop_what_cannot_be_printed() -> None:
+    """Or Python, at its end, tries again, complains in words of its own and ends with 120."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        sys.stdout = None
 
 
 def _say(sentence: str, code: int) -> int:

@@ -173,11 +173,15 @@ class Board:
     def say(self, text: str) -> None:
         try:
             print(text, flush=True)
-        except BrokenPipeError:
-            # Whoever was reading has gone, as in `innerloop run SUITE | head`; the run goes on unheard.
+        except OSError as failure:
+            # Whoever was reading has gone, as in `innerloop run SUITE | head`, or a disk is full: the run
+            # goes on unheard. What is still to be flushed would else fail the start of the next process.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        except OSError:
-            pass  # a full disk: no reason to end the run, and the line comes with the next if there is room
+            if not isinstance(failure, BrokenPipeError):
+                print(
+                    f"innerloop: {failure.strerror}; the run goes on, and prints nothing more.",
+                    file=sys.stderr,
+                )
 
 
 class Plain(Board):
