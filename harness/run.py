@@ -72,6 +72,10 @@ class Outcome:
     def failures(self) -> list[Reading]:
         return [r for r in self.readings if r.status not in ("ok", "skipped")]
 
+    @property
+    def interrupted(self) -> bool:
+        return any(r.status == "interrupted" for r in self.readings)
+
 
 class Watcher(Protocol):
     """Who is told how a run goes."""

@@ -204,10 +204,8 @@ def test_so_does_a_search_for_walls(
     published_omniglot: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("INNERLOOP_CACHE", str(tmp_path / "cache"))
-    root, heard = (
-        str(shutil.copytree(published_omniglot, tmp_path / "copy")),
-        list[str](),
-    )  # which none has met
+    root = str(shutil.copytree(published_omniglot, tmp_path / "copy"))  # which nobody has met
+    heard: list[str] = []
     suite = tmp_path / "walls.toml"
     suite.write_text('workloads = ["omniglot"]\nmethods.maml = {}\ninner_steps = [1]\n[memory]\n')
     options = WallOptions(str(suite), Overrides(), 2**30, "tensors", 1, 60.0, data_root=root)

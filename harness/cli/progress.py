@@ -109,10 +109,6 @@ def headline(outcome: Outcome) -> str:
     return "nothing read"
 
 
-def interrupted(outcome: Outcome) -> bool:
-    return any(reading.status == "interrupted" for reading in outcome.readings)
-
-
 class Preparation:
     """Tells, every so often, how far the data is that has to be decoded first."""
 
@@ -167,7 +163,7 @@ class Board:
         self.done += 1
         self.workers = [w for w in self.workers if w.launch.cell.id != outcome.cell.id]
         # 0 s where no process was needed; neither that nor a part of a cell tells how long the others take.
-        if outcome.seconds and not interrupted(outcome):
+        if outcome.seconds and not outcome.interrupted:
             self.estimate.learn(outcome.cell, outcome.seconds)
 
     def say(self, text: str) -> None:
@@ -208,7 +204,7 @@ class Plain(Board):
 
     def ended(self, outcome: Outcome) -> None:
         super().ended(outcome)
-        left = "" if interrupted(outcome) else self.estimate.left(self.workers)
+        left = "" if outcome.interrupted else self.estimate.left(self.workers)
         rest = f", {left}" if left else ""
         took = clock(outcome.seconds)
         self.say(f"[{self.done}/{self.total}] {outcome.cell.label}: {headline(outcome)} ({took}{rest})")

@@ -222,16 +222,17 @@ class BoundedZip(zipfile.ZipFile):
     """A zip whose listing is refused where it takes more than `largest` bytes. Raises as ZipFile does."""
 
     _handle: int | None = None
+    _reader: "_BoundedReader | None" = None
 
     def __init__(self, path: Path, largest: int) -> None:
         self._handle = os.open(path, os.O_RDONLY)
         try:
             # The handle is closed here alone: garbage may be finalised in any order, and a reader that goes
             # before its zip would warn that it is open.
-            self._reader = _BoundedReader(io.FileIO(self._handle, closefd=False))
-            self._reader.largest = largest
-            super().__init__(self._reader)
-            self._reader.largest = None
+            self._reader = reader = _BoundedReader(io.FileIO(self._handle, closefd=False))
+            reader.largest = largest
+            super().__init__(reader)
+            reader.largest = None
         except BaseException:
             self._release()
             raise
@@ -241,8 +242,9 @@ class BoundedZip(zipfile.ZipFile):
         self._release()
 
     def _release(self) -> None:
-        if self._handle is not None:
+        if self._reader is not None:
             self._reader.close()  # or an open member would go on with the next file that has the number
+        if self._handle is not None:
             os.close(self._handle)
             self._handle = None
 

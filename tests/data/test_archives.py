@@ -244,6 +244,13 @@ def test_a_reader_that_is_finalised_before_its_zip_warns_of_nothing(tmp_path: Pa
         os.fstat(handle)
 
 
+def test_what_is_no_file_is_told_as_it_is_and_nothing_stays_open(tmp_path: Path) -> None:
+    before = sum(1 for _ in Path("/proc/self/fd").iterdir())
+    with pytest.raises(IsADirectoryError):
+        BoundedZip(tmp_path, 1000)
+    assert sum(1 for _ in Path("/proc/self/fd").iterdir()) == before
+
+
 def test_a_member_reads_nothing_once_its_zip_is_closed(tmp_path: Path) -> None:
     """Not the file, either, that has got the zip's number since."""
     archive = BoundedZip(write(tmp_path, (GOOD, png(1))).path, 1000)
